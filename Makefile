@@ -1,0 +1,35 @@
+# make run     set up .venv, run the job of test_input.json, print its result
+# make test    set up .venv, run every test
+# make check   lint, format, types
+# make docs    rewrite README's tables from the code
+PYTHON ?= python3.11
+# The exact torch comes first: a looser requirement would fetch another build with its own CUDA.
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+READY := .venv/ready
+TINY := src/onetake/assets/tiny/model_index.json
+
+.PHONY: run test check docs
+
+run: $(READY) $(TINY)
+	$(BIN)/python handler.py
+
+test: $(READY) $(TINY)
+	$(BIN)/pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python docs/write_tables.py
+
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[dev]"
+	touch $@
+
+$(TINY): $(READY)
+	$(BIN)/python -m training.architecture $(dir $@)

@@ -1,0 +1,199 @@
+"""The command line: `onetake generate | plan | models | schema`.
+
+A request's common fields are options; `--job FILE` takes a whole request as JSON, which options
+then override. Errors are one line on stderr and exit code 1.
+"""
+
+import base64
+import json
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from onetake import job as jobs
+from onetake import models, tables
+from onetake.errors import JobError, OnetakeError
+from onetake.settings import Settings
+from onetake.storage.local import LocalStore
+from onetake.take import Worker, make_take, plan_job
+
+app = typer.Typer(
+    help="One continuous take of video from a prompt, an image or both.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+out = Console()
+err = Console(stderr=True)
+
+PromptOption = Annotated[str | None, typer.Option(help="What the take shows.")]
+ImageOption = Annotated[str | None, typer.Option(help="First frame: a file or an https URL.")]
+NegativeOption = Annotated[str | None, typer.Option(help="What it must not show.")]
+SizeOption = Annotated[str | None, typer.Option(help="Delivered size, such as 1280*720.")]
+DurationOption = Annotated[float | None, typer.Option(help="Seconds.")]
+FpsOption = Annotated[float | None, typer.Option(help="Delivered frames a second.")]
+StepsOption = Annotated[int | None, typer.Option(help="Denoising steps.")]
+SeedOption = Annotated[int | None, typer.Option(help="The same seed gives the same frames.")]
+ModelOption = Annotated[str | None, typer.Option(help="A name from `onetake models`.")]
+JobOption = Annotated[Path | None, typer.Option(help="A whole request as a JSON file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON alone on stdout.")]
+
+
+@app.command()
+def generate(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The video file.")],
+    prompt: PromptOption = None,
+    image: ImageOption = None,
+    negative_prompt: NegativeOption = None,
+    size: SizeOption = None,
+    duration: DurationOption = None,
+    fps: FpsOption = None,
+    steps: StepsOption = None,
+    seed: SeedOption = None,
+    model: ModelOption = None,
+    job: JobOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a video file, and its poster beside it."""
+    asked = _asked(job, locals())
+    container = output.suffix.lstrip(".") or "mp4"
+    given = asked.get("output")
+    asked["output"] = {
+        **({"codec": "av1"} if container == "webm" else {}),
+        **(given if isinstance(given, dict) else {}),
+        "container": container,
+    }
+    try:
+        worker = Worker(Settings.read(), LocalStore(output.parent))
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f}%"),
+            TimeRemainingColumn(),
+            console=err,
+        ) as bar:
+            task = bar.add_task("starting", total=1.0)
+
+            def show(progress: jobs.Progress) -> None:
+                where = f"segment {progress.segment} of {progress.segments}"
+                bar.update(task, completed=progress.fraction, description=where)
+
+            result = make_take(worker, output.stem, asked, show, name=output.stem)
+    except OnetakeError as error:
+        raise _refused(error) from error
+    if as_json:
+        print(result.model_dump_json(indent=2))
+        return
+    for note in result.notes:
+        err.print(f"note: {note}")
+    out.print(
+        f"{output}: {result.duration:g} s, {result.width}x{result.height}, {result.fps:g} fps, "
+        f"{result.model}, seed {result.seed}",
+        highlight=False,
+    )
+
+
+@app.command()
+def plan(
+    prompt: PromptOption = None,
+    image: ImageOption = None,
+    negative_prompt: NegativeOption = None,
+    size: SizeOption = None,
+    duration: DurationOption = None,
+    fps: FpsOption = None,
+    steps: StepsOption = None,
+    seed: SeedOption = None,
+    model: ModelOption = None,
+    job: JobOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what would be generated: sizes, segments, memory, time and cost. Runs no model."""
+    try:
+        settings = Settings.read()
+        asked = jobs.Job.parse(_asked(job, locals()))
+        spec, plan_for = plan_job(asked, settings, planning=True)
+        planned = plan_for(None)
+    except OnetakeError as error:
+        raise _refused(error) from error
+    delivered = {
+        "model": planned.model,
+        "profile": planned.profile,
+        "width": planned.size[0],
+        "height": planned.size[1],
+        "num_frames": planned.num_frames,
+        "fps": float(planned.fps),
+        "duration": planned.duration,
+        "seams_at": planned.seam_frames(),
+        "notes": list(planned.notes),
+    }
+    if as_json:
+        print(json.dumps({**delivered, "plan": planned.summary()}, indent=2))
+        return
+    table = Table(title=f"{spec.name}, {planned.profile}", show_header=False)
+    for name, value in {**delivered, **planned.summary()["estimate"]}.items():
+        table.add_row(name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    out.print(table)
+    segments = Table("segment", "frames", "overlap", "starts at", "seed", title="segments")
+    for segment in planned.segments:
+        segments.add_row(
+            str(segment.index + 1),
+            str(segment.num_frames),
+            str(segment.overlap_frames),
+            f"{segment.start_frame / planned.generated_fps:.2f} s",
+            str(segment.seed),
+        )
+    out.print(segments)
+
+
+@app.command(name="models")
+def list_models() -> None:
+    """Show the model table, and which weights are here."""
+    settings = Settings.read()
+    header, *rows = tables.models()
+    table = Table(*header, "weights")
+    for name, *rest in rows:
+        here = models.find_weights(models.MODELS[name], settings)
+        table.add_row(name, *rest, "here" if here else "missing")
+    out.print(table)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a request."""
+    print(json.dumps(jobs.schema(), indent=2))
+
+
+def _asked(job: Path | None, options: dict[str, Any]) -> dict[str, Any]:
+    """The request that the options make, on top of the file's."""
+    asked: dict[str, Any] = {}
+    if job is not None:
+        try:
+            asked = json.loads(job.read_text())
+        except (OSError, ValueError):
+            raise _refused(JobError("--job", f"{job} is no readable JSON file")) from None
+        asked = asked.get("input", asked) if isinstance(asked, dict) else {"input": asked}
+    fields = [*jobs.Job.model_fields, *jobs.SYNONYMS]
+    given = {name: options[name] for name in fields if options.get(name) is not None}
+    given.pop("output", None)
+    image = given.get("image")
+    if image and "://" not in image:
+        given["image"] = _data_uri(Path(image))
+    return asked | given
+
+
+def _data_uri(path: Path) -> str:
+    """A local file as the request carries it."""
+    try:
+        return "data:;base64," + base64.b64encode(path.read_bytes()).decode()
+    except OSError:
+        raise _refused(JobError("--image", f"{path} cannot be read; check its name")) from None
+
+
+def _refused(error: OnetakeError) -> typer.Exit:
+    logging.getLogger("onetake").debug("refused", exc_info=error)
+    err.print(str(error), highlight=False, markup=False, soft_wrap=True)
+    return typer.Exit(1)

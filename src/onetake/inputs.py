@@ -1,0 +1,187 @@
+"""A job's pictures: URL, data URI, base64 or a file of the volume, checked before any is decoded.
+
+Not covered yet: the connection is not pinned to the address that was checked, so a name server
+that changes its answer in between is not caught.
+"""
+
+import base64
+import binascii
+import io
+import ipaddress
+import re
+import socket
+import time
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from onetake.errors import JobError
+from onetake.settings import Settings
+
+MAX_BYTES = 32 << 20
+MAX_SIDE = 16384  # pixels
+MAX_PIXELS = 64_000_000
+MIN_SIDE = 16
+FORMATS = ("JPEG", "PNG", "WEBP")
+DEADLINE = 60.0  # seconds for one input, redirects and all
+CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 15.0  # seconds
+MAX_REDIRECTS = 5
+# Pillow's own guard warns or raises by configuration; `_check_picture` is stricter.
+Image.MAX_IMAGE_PIXELS = None
+_KINDS = "a JPEG, PNG or WebP picture"
+_DATA_URI = re.compile(r"data:[\w/+.-]*(;[\w=.-]+)*;base64,", re.IGNORECASE)
+
+
+def load_image(source: str, field: str, settings: Settings) -> Image.Image:
+    """The picture that ``source`` names, upright, RGB, 8 bits; transparency becomes white.
+
+    Raises:
+        JobError: it cannot be had, is no picture of a known kind, or is too large.
+    """
+    return _decode(_read(source.strip(), field, settings), field)
+
+
+def _read(source: str, field: str, settings: Settings) -> bytes:
+    if re.match(r"https?://", source, re.IGNORECASE):
+        return _download(source, field, allow_private=settings.allow_private_inputs)
+    if uri := _DATA_URI.match(source):
+        return _decode_base64(source[uri.end() :], field)
+    if re.match(r"[a-z][a-z0-9+.-]*:", source, re.IGNORECASE):
+        raise JobError(field, f"has a scheme that is not served; give an https URL of {_KINDS}")
+    if source.startswith("/") and "." in source:  # base64 has no dot, every picture's name has
+        return _read_volume(source, field, settings.inputs_dir)
+    return _decode_base64(source, field)
+
+
+def _decode_base64(text: str, field: str) -> bytes:
+    try:
+        data = base64.b64decode(re.sub(r"\s+", "", text), validate=True)
+    except (binascii.Error, ValueError):
+        problem = f"is neither a URL, a data URI nor base64; give an https URL of {_KINDS}"
+        raise JobError(field, problem) from None
+    return _capped(data, field)
+
+
+def _read_volume(source: str, field: str, root: Path | None) -> bytes:
+    if root is None:
+        raise JobError(field, "names a file, and this worker takes none; give an https URL")
+    path = Path(source).resolve()
+    if not (path.is_relative_to(root.resolve()) and path.is_file()):
+        raise JobError(field, "is no file of the worker's input folder; check its name")
+    with path.open("rb") as opened:
+        return _capped(opened.read(MAX_BYTES + 1), field)
+
+
+def _capped(data: bytes, field: str) -> bytes:
+    if len(data) > MAX_BYTES:
+        raise JobError(field, f"is larger than {MAX_BYTES >> 20} MiB; send a smaller one")
+    return data
+
+
+def _download(url: str, field: str, *, allow_private: bool) -> bytes:
+    """The body at ``url``, following redirects, each to a public address only."""
+    ends = time.monotonic() + DEADLINE
+    with requests.Session() as session:
+        session.trust_env = False  # no proxies, and no credentials from a .netrc
+        for _ in range(MAX_REDIRECTS + 1):
+            if not allow_private:
+                _check_public(url, field)
+            try:
+                with session.get(
+                    url,
+                    stream=True,
+                    allow_redirects=False,
+                    timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                ) as answer:
+                    if answer.is_redirect:
+                        url = urljoin(url, answer.headers["Location"])
+                        continue
+                    return _body(answer, field, ends)
+            except (requests.RequestException, UnicodeError):
+                raise JobError(
+                    field, "its URL could not be fetched; check it", code="input_unreachable"
+                ) from None
+    raise JobError(
+        field, f"its URL redirects over {MAX_REDIRECTS} times; give the last one",
+        code="input_unreachable",
+    )  # fmt: skip
+
+
+def _body(answer: requests.Response, field: str, ends: float) -> bytes:
+    if answer.status_code != requests.codes.ok:
+        raise JobError(
+            field,
+            f"its URL answered {answer.status_code}; give one that answers with {_KINDS}",
+            code="input_unreachable",
+        )
+    data = bytearray()
+    for chunk in answer.iter_content(1 << 16):
+        data += chunk
+        _capped(bytes(data) if len(data) > MAX_BYTES else b"", field)
+        if time.monotonic() > ends:
+            raise JobError(
+                field, f"its URL took over {DEADLINE:.0f} s; give a faster one",
+                code="input_unreachable",
+            )  # fmt: skip
+    return bytes(data)
+
+
+def _check_public(url: str, field: str) -> None:
+    """Refuse hosts with any address that is not public, metadata services among them."""
+    try:
+        parts = urlsplit(url)
+        found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError, ValueError):
+        raise JobError(
+            field, "its URL's host is not known; check it", code="input_unreachable"
+        ) from None
+    if parts.scheme not in {"http", "https"}:
+        raise JobError(field, "its URL redirects away from http; give the last one")
+    for *_, address in found:
+        if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_global:
+            raise JobError(
+                field,
+                "its URL leads to a private address; give a public one",
+                code="input_forbidden",
+            )
+
+
+def _decode(data: bytes, field: str) -> Image.Image:
+    if data[:512].lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise JobError(field, f"is a web page; give {_KINDS}")
+    try:
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        raise JobError(field, f"is not {_KINDS}") from None
+    _check_picture(picture, field)
+    try:
+        return _upright_rgb(picture)
+    except (OSError, SyntaxError, ValueError, EOFError):
+        raise JobError(field, "is damaged or cut off; send it again") from None
+
+
+def _check_picture(picture: Image.Image, field: str) -> None:
+    """By the header alone: nothing large is decoded."""
+    if max(picture.size) > MAX_SIDE or picture.width * picture.height > MAX_PIXELS:
+        raise JobError(
+            field,
+            f"has {picture.width}x{picture.height} pixels; at most {MAX_SIDE} a side and "
+            f"{MAX_PIXELS // 10**6} million in all are legal",
+        )
+    if min(picture.size) < MIN_SIDE:
+        problem = f"has {picture.width}x{picture.height} pixels; {MIN_SIDE} a side are the fewest"
+        raise JobError(field, problem)
+    if getattr(picture, "n_frames", 1) > 1:
+        raise JobError(field, "is animated; give a still picture")
+
+
+def _upright_rgb(picture: Image.Image) -> Image.Image:
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode.startswith("I"):  # 16 bits a channel, which convert() would clip, not scale
+        upright = upright.point(lambda level: level / 256).convert("L")
+    if upright.has_transparency_data:
+        white = Image.new("RGBA", upright.size, "white")
+        return Image.alpha_composite(white, upright.convert("RGBA")).convert("RGB")
+    return upright.convert("RGB")

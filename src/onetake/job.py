@@ -1,0 +1,325 @@
+"""What may be asked and what is answered.
+
+A job's fields carry diffusers' names. Every field of RunPod's public Wan endpoints is taken with
+its meaning, and `SYNONYMS` adds the names that local video APIs commonly use.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from onetake.errors import JobError
+
+MAX_PROMPT = 2000  # characters; the text encoder reads 512 tokens
+MIN_SIDE, MAX_SIDE = 64, 1920
+SHOWN_CHARACTERS = 60
+MAX_SEED = 2**53 - 1  # the largest that survives JSON in every client
+
+Resolution = Literal["480p", "720p", "1080p"]
+AspectRatio = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "9:21"]
+Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
+Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE, multiple_of=2)]
+Seed = Annotated[int, Field(ge=-1, le=MAX_SEED)]
+Duration = Annotated[float, Field(ge=0.1)]  # seconds; the operator's `max_duration` bounds it
+
+SYNONYMS = {
+    "guidance": "guidance_scale",
+    "cfg_scale": "guidance_scale",
+    "steps": "num_inference_steps",
+    "input_image": "image",
+    "image_url": "image",
+}
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Output(_Asked):
+    """How the result is written and handed over."""
+
+    container: Literal["mp4", "mov", "webm"] = "mp4"
+    codec: Literal["h264", "hevc", "av1"] = "h264"
+    quality: Literal["draft", "standard", "high"] = "standard"
+    delivery: Literal["url", "base64"] = Field(
+        "url", description="A link, or the file itself in the answer while it is small"
+    )
+
+
+class SegmentRequest(_Asked):
+    """One part of a storyboard."""
+
+    prompt: Prompt
+    duration: Duration
+    seed: Seed = -1
+
+
+class Job(_Asked):
+    """One request. A prompt, an image or both; everything else has a default."""
+
+    prompt: Prompt = Field("", description="What the take shows")
+    negative_prompt: Prompt = Field("", description="What it must not show")
+    image: str | None = Field(
+        None,
+        min_length=1,
+        description="First frame: https URL, data URI, base64, or a file of the worker's volume",
+    )
+    last_image: str | None = Field(None, min_length=1, description="Frame to end on")
+    video: str | None = Field(None, min_length=1, description="A clip to extend")
+    segments: list[SegmentRequest] | None = Field(
+        None, min_length=1, max_length=64, description="A storyboard: prompt, duration, seed each"
+    )
+
+    size: str | None = Field(
+        None, pattern=r"^\d{2,4}[*xX]\d{2,4}$", description='Delivered size, "1280*720"'
+    )
+    width: Side | None = Field(None, description="Delivered width, pixels")
+    height: Side | None = Field(None, description="Delivered height, pixels")
+    resolution: Resolution | None = Field(None, description="Short side, with `aspect_ratio`")
+    aspect_ratio: AspectRatio | None = None
+    duration: Duration | None = Field(None, description="Seconds; 5 when nothing says otherwise")
+    num_frames: int | None = Field(None, ge=1, description="Delivered frames, instead of duration")
+    fps: float | None = Field(
+        None, ge=1, le=60, description="Delivered rate; the model's by default"
+    )
+
+    num_inference_steps: int | None = Field(None, ge=1, le=100)
+    guidance_scale: float | None = Field(
+        None, ge=0, le=20, description="CFG; 1 or less turns it off"
+    )
+    flow_shift: float | None = Field(None, ge=0.1, le=20)
+    seed: Seed = Field(-1, description="-1: one is drawn and reported")
+    overlap_frames: int | None = Field(
+        None, ge=1, description="Frames that each further segment continues from"
+    )
+    model: str | None = None
+    profile: str | None = None
+    output: Output = Output()
+    enable_prompt_optimization: bool = Field(
+        default=False, description="Add missing subject, camera, light and style words"
+    )
+    enable_safety_checker: bool = True
+
+    @classmethod
+    def parse(cls, asked: object) -> Self:
+        """Read a request as JSON gave it; ``null`` is the same as leaving a field out.
+
+        Raises:
+            JobError: names the first wrong field and the nearest legal value.
+        """
+        if not isinstance(asked, Mapping):
+            raise JobError("input", 'is not an object; write {"input": {"prompt": "..."}}')
+        given = {str(name): value for name, value in asked.items() if value is not None}
+        try:
+            job = cls.model_validate(_canonical(given))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            asked_as = {SYNONYMS[name]: name for name in given if name in SYNONYMS}
+            raise _explain(first, asked_as) from None
+        job.check_together()
+        return job
+
+    def check_together(self) -> None:
+        """Refuse fields that contradict each other.
+
+        Raises:
+            JobError: names one of them.
+        """
+        if not (self.prompt.strip() or self.image or self.video or self.segments):
+            raise JobError("prompt", "is empty; say what the take shows, or give an image")
+        ways = [
+            name
+            for name, given in {
+                "size": self.size,
+                "width and height": self.width or self.height,
+                "resolution or aspect_ratio": self.resolution or self.aspect_ratio,
+            }.items()
+            if given
+        ]
+        if len(ways) > 1:
+            raise JobError("size", f"is given twice, by {' and by '.join(ways)}; keep one of them")
+        for name, other in (("width", "height"), ("height", "width")):
+            if getattr(self, name) and not getattr(self, other):
+                raise JobError(other, f"is missing; {name} needs it, or use size, such as 1280*720")
+        if self.size:
+            for name, side in zip(("width", "height"), self.sides_of_size(), strict=True):
+                _check_side(name, side)
+        if self.output.container == "webm" and self.output.codec != "av1":
+            raise JobError("output.codec", "a webm holds av1 only; ask for av1 or for mp4")
+        if self.output.container == "mov" and self.output.codec == "av1":
+            raise JobError("output.codec", "a mov holds h264 or hevc; ask for one, or for mp4")
+
+    def sides_of_size(self) -> tuple[int, int]:
+        """(width, height) of ``size``, which must be set."""
+        width, _, height = str(self.size).lower().replace("x", "*").partition("*")
+        return int(width), int(height)
+
+
+def _check_side(name: str, side: int) -> None:
+    nearest = min(max(side - side % 2, MIN_SIDE), MAX_SIDE)
+    if side != nearest:
+        raise JobError(
+            "size",
+            f"{name} {side} is not an even number from {MIN_SIDE} to {MAX_SIDE}; "
+            f"the nearest legal value is {nearest}",
+        )
+
+
+def _canonical(given: dict[str, Any]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for name, value in given.items():
+        canonical = SYNONYMS.get(name, name)
+        if canonical in named:
+            raise JobError(name, f"says the same as another field; keep {canonical} alone")
+        named[canonical] = value
+    return named
+
+
+def nearest_name(value: object, choices: Iterable[str]) -> str:
+    """``"; did you mean X?"`` for the choice that looks like ``value``, or nothing."""
+    found = difflib.get_close_matches(str(value).lower(), list(choices), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def shown(value: object) -> str:
+    """A short, one-line rendering of what somebody sent, safe to repeat in an error."""
+    text = ascii(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
+
+
+# For each of pydantic's error types, a sentence on the value that was sent.
+_PROBLEMS: dict[str, Callable[[Any, dict[str, Any]], str]] = {
+    "int_type": lambda value, _: f"{shown(value)} is not a whole number, such as 5",
+    "float_type": lambda value, _: f"{shown(value)} is not a number, such as 5",
+    "finite_number": lambda value, _: f"{shown(value)} is not a number, such as 5",
+    "string_type": lambda value, _: f'{shown(value)} is not text, such as "a red bottle"',
+    "bool_type": lambda value, _: f"{shown(value)} is neither true nor false",
+    "list_type": lambda value, _: f"{shown(value)} is not a list, such as []",
+    "model_type": lambda value, _: f"{shown(value)} is not an object, such as {{}}",
+    "greater_than_equal": lambda value, ctx: (
+        f"{shown(value)} is too small; the nearest legal value is {ctx['ge']}"
+    ),
+    "less_than_equal": lambda value, ctx: (
+        f"{shown(value)} is too large; the nearest legal value is {ctx['le']}"
+    ),
+    "multiple_of": lambda value, _: f"{value} is odd; the nearest legal value is {value - 1}",
+    "literal_error": lambda value, ctx: _not_one_of(value, ctx["expected"]),
+    "string_too_long": lambda value, ctx: (
+        f"has {len(value):,} characters; the longest legal text has {ctx['max_length']:,}"
+    ),
+    "string_too_short": lambda _, __: "is empty; fill it or leave it out",
+    "string_pattern_mismatch": lambda value, _: (
+        f"{shown(value)} is not width*height; write it like 1280*720"
+    ),
+    "too_short": lambda _, __: "is empty; fill it or leave it out",
+    "too_long": lambda _, ctx: f"has too many items; at most {ctx['max_length']} are legal",
+    "missing": lambda _, __: "is missing; every item of the list needs it",
+}
+
+
+def _not_one_of(value: object, expected: str) -> str:
+    choices = [choice.strip(" '") for choice in expected.replace(" or ", ",").split(",")]
+    return f"{shown(value)} is not one of {', '.join(choices)}{nearest_name(value, choices)}"
+
+
+def _explain(error: ErrorDetails, asked_as: Mapping[str, str]) -> JobError:
+    """One sentence for what pydantic found, in the words and names that the caller used."""
+    loc, value = error["loc"], error["input"]
+    field = ".".join(str(part) for part in loc)
+    if error["type"] == "extra_forbidden":
+        hint = nearest_name(loc[-1], _fields_beside(loc)) or "; leave it out"
+        return JobError(shown(field)[1:-1], f"is no field of a job{hint}", code="unknown_field")
+    describe = _PROBLEMS.get(error["type"])
+    problem = describe(value, error.get("ctx", {})) if describe else f"{shown(value)} is not legal"
+    return JobError(asked_as.get(field, field), problem)
+
+
+def _fields_beside(loc: tuple[int | str, ...]) -> list[str]:
+    """Names that would have been legal where an unknown one stood."""
+    parents: dict[object, type[BaseModel]] = {"output": Output, "segments": SegmentRequest}
+    if len(loc) == 1:
+        return [*Job.model_fields, *SYNONYMS]
+    return list(parents[loc[0]].model_fields)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a job, synonyms included."""
+    described = Job.model_json_schema()
+    for synonym, name in SYNONYMS.items():
+        described["properties"][synonym] = {
+            **described["properties"][name],
+            "description": f"The same as `{name}`",
+        }
+    # `null` means "left out" for every field.
+    for field in described["properties"].values():
+        choices = field.setdefault("anyOf", [{key: field.pop(key) for key in _RULES & {*field}}])
+        if {"type": "null"} not in choices:
+            choices.append({"type": "null"})
+    return described
+
+
+_RULES = frozenset(
+    {"type", "enum", "minimum", "maximum", "multipleOf", "minLength", "maxLength", "$ref"}
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is; segments and steps count from 1."""
+
+    stage: str
+    segment: int
+    segments: int
+    step: int
+    steps: int
+
+    @property
+    def fraction(self) -> float:
+        """Of all denoising, from 0 to 1."""
+        return (self.segment - 1 + self.step / self.steps) / self.segments
+
+
+class Seam(BaseModel):
+    """Where one segment hands over to the next."""
+
+    at_frame: int = Field(description="The delivered frame that starts the later segment")
+    at_seconds: float
+    overlap_frames: int = Field(description="Frames that the later segment continued from")
+
+
+class Safety(BaseModel):
+    """What was checked."""
+
+    checked: bool
+    reason: str
+
+
+class Result(BaseModel):
+    """The answer to a job that succeeded."""
+
+    video_url: str | None
+    result: str | None = Field(description="The same as `video_url`")
+    video_base64: str | None = None
+    poster_url: str | None
+    cost: float = Field(description="Dollars: this job's seconds at the worker's price")
+    seed: int
+    prompt: str = Field(description="The prompt that was used")
+    width: int
+    height: int
+    num_frames: int
+    fps: float
+    duration: float
+    model: str
+    revision: str
+    profile: str
+    plan: dict[str, Any]
+    seams: list[Seam]
+    output: dict[str, str] = Field(description="Container, codec, encoder and its reason")
+    safety: Safety
+    timings: dict[str, float] = Field(description="Seconds of each stage, and `total`")
+    memory: dict[str, float | None] = Field(description="Peaks in GiB")
+    notes: list[str] = Field(description="What the caller should know about this result")

@@ -1,0 +1,207 @@
+"""The model table, where weights are found, and how a model is loaded.
+
+A row names its module, which is imported only when the model is loaded: the table itself needs
+no torch.
+"""
+
+import hashlib
+import importlib
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from onetake.errors import JobError, SettingsError
+from onetake.job import nearest_name, shown
+from onetake.settings import Settings
+from onetake.spec import ModelSpec, VideoModel
+
+TINY = "tiny"
+DEFAULT_ON_GPU = "wan2.2-ti2v-5b"
+_FINGERPRINT_BYTES = 1 << 16
+
+_ROWS = (
+    ModelSpec(
+        name=DEFAULT_ON_GPU,
+        repo_id="Wan-AI/Wan2.2-TI2V-5B-Diffusers",
+        module="onetake.models.wan",
+        licence="Apache-2.0",
+        sizes=((1280, 704), (704, 1280), (960, 960)),
+        default_size=(1280, 720),
+        native_fps=24,
+        min_frames=17,
+        max_frames=121,
+        num_inference_steps=50,
+        guidance_scale=5.0,
+        flow_shift=5.0,
+        max_sequence_length=512,
+        overlaps=(1, 5, 9, 17),
+        default_overlap=5,
+        layers=30,
+        hidden_size=3072,
+        ffn_size=14336,
+        weights_gib=21.2,
+        working_gib=4.8,
+        vae_tflop=2011.0,
+    ),
+    ModelSpec(
+        name="wan2.1-t2v-1.3b",
+        repo_id="Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+        module="onetake.models.wan",
+        licence="Apache-2.0",
+        sizes=((832, 480), (480, 832), (624, 624)),
+        default_size=(832, 480),
+        native_fps=16,
+        min_frames=17,
+        max_frames=81,
+        num_inference_steps=50,
+        guidance_scale=6.0,
+        flow_shift=8.0,
+        max_sequence_length=512,
+        overlaps=(),
+        default_overlap=0,
+        layers=30,
+        hidden_size=1536,
+        ffn_size=8960,
+        weights_gib=13.5,
+        working_gib=4.0,
+        vae_tflop=740.0,
+        size_multiple=16,
+    ),
+    ModelSpec(
+        name=TINY,
+        repo_id="",
+        module="onetake.models.wan",
+        licence="Apache-2.0",
+        sizes=((224, 128), (128, 224), (160, 160)),
+        default_size=(224, 128),
+        native_fps=16,
+        min_frames=17,
+        max_frames=33,
+        num_inference_steps=12,
+        guidance_scale=3.5,
+        flow_shift=3.0,
+        max_sequence_length=64,
+        overlaps=(1, 5, 9, 17),
+        default_overlap=5,
+        layers=7,
+        hidden_size=256,
+        ffn_size=512,
+        weights_gib=0.1,
+        working_gib=0.3,
+        vae_tflop=0.3,
+    ),
+)
+MODELS = {spec.name: spec for spec in _ROWS}
+
+
+def embedded_weights() -> Path:
+    """The folder of the embedded model, which is part of the package."""
+    return Path(str(resources.files("onetake"))) / "assets" / TINY
+
+
+def find_weights(spec: ModelSpec, settings: Settings) -> Path | None:
+    """The folder that holds ``spec``'s weights in diffusers' layout, or None.
+
+    Looked for in `ONETAKE_WEIGHTS_DIR/<name>`, then among RunPod's cached models
+    (`models--org--name/snapshots/<revision>`, the revision that `refs/main` names).
+    """
+    if not spec.repo_id:
+        return embedded_weights()
+    cached = settings.hub_cache / f"models--{spec.repo_id.replace('/', '--')}"
+    named = cached / "refs" / "main"
+    places = [settings.weights_dir / spec.name]
+    if named.is_file():
+        places.append(cached / "snapshots" / named.read_text().strip())
+    return next((place for place in places if (place / "model_index.json").is_file()), None)
+
+
+def weights_revision(weights: Path) -> str:
+    """The hub's revision of a cached snapshot, else a fingerprint of the files.
+
+    The fingerprint reads names, sizes and both ends of each file: enough to tell two sets of
+    weights apart without reading all of them.
+    """
+    if weights.parent.name == "snapshots":
+        return weights.name
+    digest = hashlib.sha256()
+    for file in sorted(weights.rglob("*.safetensors")):
+        size = file.stat().st_size
+        digest.update(f"{file.relative_to(weights)}:{size}".encode())
+        with file.open("rb") as opened:
+            digest.update(opened.read(_FINGERPRINT_BYTES))
+            opened.seek(max(0, size - _FINGERPRINT_BYTES))
+            digest.update(opened.read(_FINGERPRINT_BYTES))
+    return f"sha256-{digest.hexdigest()[:12]}"
+
+
+@cache
+def card_name() -> str | None:
+    """The name of the GPU, or None."""
+    import torch  # noqa: PLC0415 - seconds of import that schema, plan errors and tables do without
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+
+
+def default_model(settings: Settings) -> ModelSpec:
+    """The model for jobs that name none.
+
+    `ONETAKE_MODEL`, else the default of a GPU, else the embedded one. In production a missing
+    model is an error: answering with another would look like success.
+
+    Raises:
+        SettingsError: `ONETAKE_MODEL` is unknown, or production finds no weights.
+    """
+    if settings.model is not None:
+        if settings.model not in MODELS:
+            raise SettingsError("ONETAKE_MODEL", f"is none of {', '.join(MODELS)}")
+        return MODELS[settings.model]
+    if card_name() is None:
+        return MODELS[TINY]
+    if find_weights(MODELS[DEFAULT_ON_GPU], settings):
+        return MODELS[DEFAULT_ON_GPU]
+    if settings.production:
+        raise SettingsError(
+            "ONETAKE_WEIGHTS_DIR",
+            f"holds no weights of {DEFAULT_ON_GPU}; put them there or set ONETAKE_MODEL",
+        )
+    return MODELS[TINY]
+
+
+def resolve(name: str | None, settings: Settings, *, need_weights: bool = True) -> ModelSpec:
+    """The model that a job asks for; its weights are here unless they are not needed.
+
+    Raises:
+        JobError: it is unknown, or its weights are missing; it is never replaced by another.
+    """
+    if name is None:
+        return default_model(settings)
+    if name not in MODELS:
+        problem = f"{shown(name)} is not one of {', '.join(MODELS)}{nearest_name(name, MODELS)}"
+        raise JobError("model", problem, code="unknown_model")
+    if need_weights and find_weights(MODELS[name], settings) is None:
+        here = [spec.name for spec in MODELS.values() if find_weights(spec, settings)]
+        problem = f"the weights of {name} are not on this worker, which has {', '.join(here)}"
+        raise JobError("model", problem, code="model_unavailable")
+    return MODELS[name]
+
+
+def load(spec: ModelSpec, settings: Settings) -> VideoModel:
+    """Load ``spec`` onto the GPU, or the CPU where there is none."""
+    weights = find_weights(spec, settings)
+    if weights is None:
+        raise SettingsError("ONETAKE_WEIGHTS_DIR", f"holds no weights of {spec.name}")
+    _hush()
+    module = importlib.import_module(spec.module)
+    model: VideoModel = module.load(spec, weights, weights_revision(weights))
+    return model
+
+
+def _hush() -> None:
+    """Keep the libraries' advice and loading bars from between the worker's own lines.
+
+    Before the models' modules are imported, since some of the advice is given by that.
+    """
+    for name in ("diffusers", "transformers"):
+        logs = importlib.import_module(f"{name}.utils.logging")
+        logs.set_verbosity_error()
+        logs.disable_progress_bar()

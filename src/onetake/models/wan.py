@@ -1,0 +1,212 @@
+"""The Wan family on diffusers' own pipelines: text, image, or the frames of an earlier segment.
+
+Denoising is the stock `WanPipeline` (text) and `WanImageToVideoPipeline` (context). What is ours:
+any 4j+1 frames of context instead of one image, and a decoder that hands out each latent's frames
+as they are made. Both give what the stock code gives, which tests/test_wan.py compares.
+
+Not covered: Wan 2.1 image-to-video (CLIP image encoder) and two-expert models.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import UniPCMultistepScheduler, WanImageToVideoPipeline, WanPipeline
+from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
+from diffusers.utils.torch_utils import randn_tensor
+from PIL import Image
+
+from onetake.clip import FrameBatch
+from onetake.errors import DeviceError
+from onetake.spec import DenoiseRequest, ModelSpec
+
+GIB = 1 << 30
+
+
+class _ContextPipeline(WanImageToVideoPipeline):  # type: ignore[misc]  # diffusers is untyped
+    """Image-to-video that starts from 4j+1 frames instead of one.
+
+    The frames are encoded together and their j+1 latents pinned at every step with timestep 0, as
+    the stock pipeline does with its single one.
+    """
+
+    def prepare_latents(  # noqa: PLR0913, PLR0917 - the stock signature
+        self,
+        image: torch.Tensor,
+        batch_size: int,
+        num_channels_latents: int,
+        height: int,
+        width: int,
+        num_frames: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        generator: torch.Generator,
+        latents: torch.Tensor | None = None,
+        last_image: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(noise, condition, mask), the first two (1, z, f, h, w), the mask 0 where pinned."""
+        del image, batch_size, latents, last_image  # the context says all of it
+        shape = (
+            1,
+            num_channels_latents,
+            (num_frames - 1) // self.vae_scale_factor_temporal + 1,
+            height // self.vae_scale_factor_spatial,
+            width // self.vae_scale_factor_spatial,
+        )
+        noise = randn_tensor(shape, generator=generator, device=device, dtype=dtype)
+        encoded = self.vae.encode(self.context.to(device, self.vae.dtype)).latent_dist.mode()
+        mean, std = _latent_statistics(self.vae, device)
+        condition = torch.zeros_like(noise)
+        mask = torch.ones(1, 1, *shape[2:], dtype=dtype, device=device)
+        pinned = encoded.shape[2]
+        condition[:, :, :pinned] = (encoded.to(dtype) - mean) / std
+        mask[:, :, :pinned] = 0
+        return noise, condition, mask
+
+
+class WanModel:
+    """A loaded Wan model; latents are (1, z, f, h, w) float32 tensors on the device."""
+
+    def __init__(
+        self, spec: ModelSpec, pipeline: Any, revision: str, device: torch.device, placement: str
+    ) -> None:
+        self.spec = spec
+        self.revision = revision
+        self.placement = placement
+        self._device = device
+        self._text = pipeline
+        self._context = _ContextPipeline(**pipeline.components, expand_timesteps=True)
+        for stock in (self._text, self._context):
+            stock.set_progress_bar_config(disable=True)
+
+    def denoise(self, request: DenoiseRequest, on_step: Callable[[int], None]) -> torch.Tensor:
+        """See `VideoModel.denoise`."""
+        scheduler = UniPCMultistepScheduler.from_config(
+            self._text.scheduler.config, flow_shift=request.flow_shift
+        )
+
+        def after_step(_pipeline: Any, step: int, _timestep: Any, kwargs: Any) -> Any:
+            on_step(step)
+            return kwargs
+
+        asked: dict[str, Any] = {}
+        pipeline = self._text
+        if request.context is not None:
+            pipeline = self._context
+            pipeline.context = _pixels(request.context)
+            asked["image"] = Image.fromarray(request.context[0])
+        # A scheduler keeps the history of its steps: each segment has its own.
+        pipeline.scheduler = scheduler
+        with _device_errors():
+            latents: torch.Tensor = pipeline(
+                **asked,
+                prompt=request.prompt,
+                negative_prompt=request.negative_prompt,
+                width=request.width,
+                height=request.height,
+                num_frames=request.num_frames,
+                num_inference_steps=request.num_inference_steps,
+                guidance_scale=request.guidance_scale,
+                # Noise is drawn on the CPU, so that a seed means the same on every card.
+                generator=torch.Generator().manual_seed(request.seed),
+                max_sequence_length=self.spec.max_sequence_length,
+                callback_on_step_end=after_step,
+                output_type="latent",
+                return_dict=False,
+            )[0]
+        return latents
+
+    def decode(self, latents: torch.Tensor) -> Iterator[FrameBatch]:
+        """See `VideoModel.decode`; the causal cache goes from latent to latent as in the stock."""
+        vae = self._text.vae
+        mean, std = _latent_statistics(vae, latents.device)
+        if hasattr(vae, "_hf_hook"):
+            # Offloading moves a model when its public methods are called; this calls its parts.
+            vae._hf_hook.pre_forward(vae)  # noqa: SLF001
+        vae.clear_cache()
+        try:
+            with torch.no_grad(), _device_errors():
+                scaled = vae.post_quant_conv((latents * std + mean).to(self._device, vae.dtype))
+            for index in range(scaled.shape[2]):
+                with torch.no_grad(), _device_errors():
+                    vae._conv_idx = [0]  # noqa: SLF001 - the decoder counts its convolutions here
+                    decoded = vae.decoder(
+                        scaled[:, :, index : index + 1],
+                        feat_cache=vae._feat_map,  # noqa: SLF001
+                        feat_idx=vae._conv_idx,  # noqa: SLF001
+                        first_chunk=index == 0,
+                    )
+                    frames = _frames(decoded, vae.config.patch_size)
+                yield frames
+        finally:
+            vae.clear_cache()
+
+    def peak_gib(self) -> float | None:
+        """See `VideoModel.peak_gib`."""
+        if self._device.type != "cuda":
+            return None
+        peak = torch.cuda.max_memory_reserved(self._device) / GIB
+        torch.cuda.reset_peak_memory_stats(self._device)
+        return peak
+
+
+def load(spec: ModelSpec, weights: Path, revision: str) -> WanModel:
+    """Load the folder ``weights`` in bf16: onto the GPU where there is one.
+
+    What does not fit beside the working memory is kept on the host and moved a component at a
+    time (accelerate's model offload).
+
+    Raises:
+        DeviceError: not even one component fits.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    pipeline = WanPipeline.from_pretrained(weights, dtype=torch.bfloat16, local_files_only=True)
+    if device.type == "cpu":
+        return WanModel(spec, pipeline, revision, device, "cpu")
+    free, _total = torch.cuda.mem_get_info(device)
+    with _device_errors():
+        if (spec.weights_gib + spec.working_gib) * GIB < free:
+            pipeline.to(device)
+            return WanModel(spec, pipeline, revision, device, "resident")
+        pipeline.enable_model_cpu_offload(device=device)
+        return WanModel(spec, pipeline, revision, device, "offload")
+
+
+def _latent_statistics(vae: Any, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of each latent channel, (1, z, 1, 1, 1) float32."""
+    mean, std = (
+        torch.tensor(values, device=device).view(1, -1, 1, 1, 1)
+        for values in (vae.config.latents_mean, vae.config.latents_std)
+    )
+    return mean, std
+
+
+def _pixels(frames: FrameBatch) -> torch.Tensor:
+    """uint8 (f, h, w, 3) as the VAE wants it: float32 (1, 3, f, h, w) in [-1, 1]."""
+    return torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 255 * 2 - 1
+
+
+def _frames(decoded: torch.Tensor, patch_size: int | None) -> FrameBatch:
+    """(1, c, f, h, w) in [-1, 1] and beyond, as uint8 (f, h, w, 3) on the host."""
+    pixels = unpatchify(decoded, patch_size=patch_size) if patch_size else decoded
+    levels = ((pixels[0].float().clamp(-1, 1) + 1) * 127.5).round()
+    frames: FrameBatch = levels.to(torch.uint8).permute(1, 2, 3, 0).cpu().numpy()
+    return frames
+
+
+@contextmanager
+def _device_errors() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            "out_of_memory",
+            "the card has too little memory for this job; ask for a smaller size or fewer frames",
+            detail=str(error),
+        ) from error
+    except torch.AcceleratorError as error:
+        raise DeviceError(
+            "device_lost", "the card stopped answering; send the job again", detail=str(error)
+        ) from error

@@ -1,0 +1,116 @@
+"""The environment, read once into one frozen object.
+
+Nothing else reads ``os.environ``. Variable names that RunPod's own SDK uses keep their names.
+"""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from onetake.errors import SettingsError
+
+WEEK_SECONDS = 7 * 24 * 3600
+
+
+class Settings(BaseSettings):
+    """What the operator decides; every field is one environment variable."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ONETAKE_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    model: str | None = Field(None, description="Default model; unset: the best that runs here")
+    weights_dir: Path = Field(
+        Path("/runpod-volume/models"), description="Folder that holds one folder of weights a model"
+    )
+    hub_cache: Path = Field(
+        Path("/runpod-volume/huggingface-cache/hub"), description="RunPod's cached models"
+    )
+    inputs_dir: Path | None = Field(
+        None, description="Folder from which `image` may name a file; unset: no paths are taken"
+    )
+    output_dir: Path = Field(Path("outputs"), description="Where results go when no bucket is set")
+    public_url: str | None = Field(
+        None, description="Base URL under which `output_dir` is served; unset: `file://` links"
+    )
+    max_duration: float = Field(120.0, gt=0, description="Longest take that a job may ask, seconds")
+    price_per_second: float = Field(
+        0.00031, ge=0, description="Dollars a second of this worker costs (RTX 4090 serverless)"
+    )
+    allow_private_inputs: bool = Field(
+        default=False,
+        description="Fetch inputs from private and loopback addresses too (development)",
+    )
+    link_expiry: int = Field(
+        WEEK_SECONDS, gt=0, le=WEEK_SECONDS, description="Life of a result's link, seconds"
+    )
+
+    bucket_endpoint_url: str | None = Field(
+        None, validation_alias="BUCKET_ENDPOINT_URL", description="S3-compatible endpoint"
+    )
+    bucket_access_key_id: SecretStr | None = Field(
+        None, validation_alias="BUCKET_ACCESS_KEY_ID", description="Its key"
+    )
+    bucket_secret_access_key: SecretStr | None = Field(
+        None, validation_alias="BUCKET_SECRET_ACCESS_KEY", description="Its secret"
+    )
+    bucket_name: str | None = Field(
+        None, validation_alias="BUCKET_NAME", description="The bucket, which must exist"
+    )
+    bucket_region: str = Field(
+        "us-east-1", validation_alias="BUCKET_REGION", description="Its region"
+    )
+    bucket_prefix: str = Field(
+        "onetake/", validation_alias="BUCKET_PREFIX", description="Put before every key"
+    )
+    job_take_url: str | None = Field(
+        None,
+        validation_alias="RUNPOD_WEBHOOK_GET_JOB",
+        description="Set by RunPod: this is a production worker",
+    )
+
+    @classmethod
+    def read(cls) -> Self:
+        """The settings of this process.
+
+        Raises:
+            SettingsError: a variable cannot be read, or production has no complete bucket.
+        """
+        try:
+            settings = cls()
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            name = str(first["loc"][0])
+            variable = name if name.isupper() else f"ONETAKE_{name.upper()}"
+            raise SettingsError(variable, first["msg"]) from None
+        settings._check_bucket()
+        return settings
+
+    @property
+    def production(self) -> bool:
+        """Whether RunPod's queue feeds this process."""
+        return self.job_take_url is not None
+
+    @property
+    def has_bucket(self) -> bool:
+        """Whether results go to a bucket."""
+        return self.bucket_endpoint_url is not None
+
+    def _check_bucket(self) -> None:
+        values = {
+            "BUCKET_ENDPOINT_URL": self.bucket_endpoint_url,
+            "BUCKET_ACCESS_KEY_ID": self.bucket_access_key_id,
+            "BUCKET_SECRET_ACCESS_KEY": self.bucket_secret_access_key,
+            "BUCKET_NAME": self.bucket_name,
+        }
+        missing = [name for name, value in values.items() if value is None]
+        if missing and (self.production or len(missing) < len(values)):
+            raise SettingsError(
+                ", ".join(missing),
+                "not set; a worker that takes jobs needs a bucket for its results, so set all of "
+                + ", ".join(values),
+            )
+        if self.bucket_endpoint_url and "://" not in self.bucket_endpoint_url:
+            raise SettingsError("BUCKET_ENDPOINT_URL", "is not a URL; write https:// before it")

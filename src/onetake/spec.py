@@ -1,0 +1,99 @@
+"""What a model is, what a profile promises, and what every model must be able to do."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from onetake.clip import FrameBatch
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One row of the model table: what the plan, the request and the loader must know.
+
+    Sizes are (width, height) in pixels. A model makes ``frame_step * k + 1`` frames at a time.
+    """
+
+    name: str
+    repo_id: str  # on the Hugging Face hub; empty for the embedded model
+    module: str  # the module of onetake.models that loads it
+    licence: str
+    sizes: tuple[tuple[int, int], ...]  # the sizes that it is good at, the default first
+    default_size: tuple[int, int]  # delivered when neither the job nor an image says
+    native_fps: int
+    min_frames: int
+    max_frames: int  # of one segment
+    num_inference_steps: int
+    guidance_scale: float
+    flow_shift: float
+    max_sequence_length: int  # tokens of text
+    overlaps: tuple[int, ...]  # frames of context that it can continue from; empty: it cannot
+    default_overlap: int
+    layers: int
+    hidden_size: int
+    ffn_size: int
+    weights_gib: float  # bf16, every component
+    working_gib: float  # activations at `sizes[0]` and `max_frames`, above the weights
+    vae_tflop: float  # decoding `max_frames` at `sizes[0]`
+    frame_step: int = 4
+    size_multiple: int = (
+        32  # one token of the transformer covers 32x32 pixels and frame_step frames
+    )
+
+    @property
+    def takes_image(self) -> bool:
+        """Whether a first frame can be given; what can continue frames can start from one."""
+        return bool(self.overlaps)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named way to run a model, with the promise that it keeps."""
+
+    name: str
+    promise: str
+
+
+@dataclass(frozen=True)
+class DenoiseRequest:
+    """All that decides one segment's latents.
+
+    ``context`` holds the frames that the segment starts with, uint8 RGB of shape
+    (4j+1, height, width, 3), or None for a segment made from text alone.
+    """
+
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    num_frames: int
+    num_inference_steps: int
+    guidance_scale: float
+    flow_shift: float
+    seed: int
+    context: FrameBatch | None = None
+
+
+class VideoModel(Protocol):
+    """A loaded model. Latents are the model's own and opaque to everybody else."""
+
+    spec: ModelSpec
+    revision: str
+    placement: str
+
+    def denoise(self, request: DenoiseRequest, on_step: Callable[[int], None]) -> Any:
+        """Latents of one segment; ``on_step(i)`` is called after step i and may raise to stop.
+
+        Raises:
+            DeviceError: the card ran out of memory or was lost.
+        """
+
+    def decode(self, latents: Any) -> Iterator[FrameBatch]:
+        """The segment's frames in order, one latent at a time.
+
+        Raises:
+            DeviceError: the card ran out of memory or was lost.
+        """
+
+    def peak_gib(self) -> float | None:
+        """Peak memory of the card since the last call, in GiB; None without a card."""

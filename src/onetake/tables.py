@@ -1,0 +1,52 @@
+"""The tables of README and of the command line, made from the code: header first, then rows."""
+
+from onetake.job import SYNONYMS, Job
+from onetake.models import MODELS
+from onetake.settings import Settings
+from onetake.tuning import PROFILES
+
+Rows = list[tuple[str, ...]]
+
+
+def models() -> Rows:
+    """Every model, with what it makes of one segment."""
+    rows: Rows = [("model", "takes", "size", "fps", "longest segment", "extends", "licence")]
+    for spec in MODELS.values():
+        width, height = spec.sizes[0]
+        rows.append(
+            (
+                spec.name,
+                "text, image, both" if spec.takes_image else "text",
+                f"{width}x{height}",
+                str(spec.native_fps),
+                f"{spec.max_frames} frames, {spec.max_frames / spec.native_fps:.1f} s",
+                "yes" if spec.overlaps else "no",
+                spec.licence,
+            )
+        )
+    return rows
+
+
+def profiles() -> Rows:
+    """Every profile and its promise."""
+    return [("profile", "promise"), *((p.name, p.promise) for p in PROFILES.values())]
+
+
+def settings() -> Rows:
+    """Every environment variable."""
+    rows: Rows = [("variable", "default", "meaning")]
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        variable = alias if isinstance(alias, str) else f"ONETAKE_{name.upper()}"
+        default = "" if field.default is None else str(field.default)
+        rows.append((f"`{variable}`", default, field.description or ""))
+    return rows
+
+
+def fields() -> Rows:
+    """Every field of a request."""
+    rows: Rows = [("field", "also called", "meaning")]
+    for name, field in Job.model_fields.items():
+        synonyms = ", ".join(f"`{s}`" for s, canonical in SYNONYMS.items() if canonical == name)
+        rows.append((f"`{name}`", synonyms, field.description or ""))
+    return rows

@@ -1,0 +1,151 @@
+"""The plan's arithmetic, for any legal job."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from onetake.errors import JobError
+from onetake.job import Job
+from onetake.models import MODELS
+from onetake.plan import Plan, Terms, plan_take, segment_seed
+from onetake.tuning import PROFILES
+
+WAN = MODELS["wan2.2-ti2v-5b"]
+TINY = MODELS["tiny"]
+TERMS = Terms(max_duration=600, price_per_second=0.001)
+
+
+def planned(asked: dict, spec=WAN, image_size=None) -> Plan:
+    """The plan of a request."""
+    return plan_take(
+        Job.parse({"prompt": "a red bottle", **asked}),
+        spec,
+        PROFILES["exact"],
+        TERMS,
+        prompt="a red bottle",
+        seed=7,
+        image_size=image_size,
+    )
+
+
+sides = st.integers(32, 960).map(lambda half: 2 * half)
+jobs = st.fixed_dictionaries(
+    {},
+    optional={
+        "duration": st.floats(0.1, 600),
+        "fps": st.one_of(st.integers(1, 60), st.sampled_from([23.976, 29.97, 59.94, 12.5])),
+        "overlap_frames": st.sampled_from([1, 5, 9, 17]),
+        "resolution": st.sampled_from(["480p", "720p", "1080p"]),
+        "aspect_ratio": st.sampled_from(["16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "9:21"]),
+    },
+)
+
+
+@given(jobs, st.sampled_from([WAN, TINY]))
+@settings(max_examples=400, deadline=None)
+def test_totals_are_exact(asked: dict, spec) -> None:
+    """Segments less their overlaps cover the take, with no gap, and as few as possible."""
+    plan = planned(asked, spec)
+    duration = asked.get("duration", 5)
+    assert plan.num_frames == max(1, round(duration * plan.fps))
+    made = 0
+    for segment in plan.segments:
+        assert segment.start_frame == made
+        assert segment.num_frames % spec.frame_step == 1
+        assert spec.min_frames <= segment.num_frames <= spec.max_frames
+        made += segment.new_frames
+    assert made >= plan.generated_frames
+    # One segment fewer, each as long as the model allows, would be too short.
+    fewer = len(plan.segments) - 1
+    longest = spec.max_frames - plan.overlap_frames
+    assert fewer == 0 or fewer * longest + plan.overlap_frames < plan.generated_frames
+
+
+@given(jobs, st.sampled_from([WAN, TINY]))
+@settings(max_examples=200, deadline=None)
+def test_no_delivered_frame_lacks_its_generated_ones(asked: dict, spec) -> None:
+    """The last delivered frame lies within what is generated, and less than a frame is left over."""
+    plan = planned(asked, spec)
+    last = (plan.num_frames - 1) * Fraction(plan.generated_fps) / plan.fps
+    assert last <= plan.generated_frames - 1 < last + 1
+
+
+@given(sides, sides, st.sampled_from([WAN, TINY]))
+@settings(max_examples=400, deadline=None)
+def test_sizes_are_asked_and_legal(width: int, height: int, spec) -> None:
+    """What is delivered is what was asked; what is generated suits the model and the ratio."""
+    assume(max(width, height) <= 3 * min(width, height))
+    plan = planned({"width": width, "height": height}, spec)
+    assert plan.size == (width, height)
+    across, down = plan.generated_size
+    assert across % spec.size_multiple == down % spec.size_multiple == 0
+    area = spec.sizes[0][0] * spec.sizes[0][1]
+    assert 0.7 <= across * down / area <= 1.35
+    ratio = (across / down) / (width / height)
+    assert 0.8 <= ratio <= 1.25
+
+
+@given(jobs, st.sampled_from([WAN, TINY]))
+@settings(max_examples=400, deadline=None)
+def test_seams_lie_in_the_take(asked: dict, spec) -> None:
+    """Every seam is a delivered frame, in order; no segment is made for nothing."""
+    plan = planned(asked, spec)
+    seams = plan.seam_frames()
+    assert seams == sorted(seams)
+    assert all(0 < seam for seam in seams)
+    assert all(seam < plan.num_frames for seam in seams)
+
+
+@pytest.mark.parametrize(
+    ("asked", "delivered", "generated"),
+    [
+        ({}, (1280, 720), (1280, 704)),
+        ({"size": "720*1280"}, (720, 1280), (704, 1280)),
+        ({"resolution": "480p"}, (854, 480), (1280, 704)),
+        ({"resolution": "1080p", "aspect_ratio": "9:16"}, (1080, 1920), (704, 1280)),
+        ({"aspect_ratio": "1:1"}, (720, 720), (960, 960)),
+        ({"width": 1000, "height": 400}, (1000, 400), (1504, 608)),
+    ],
+)
+def test_known_sizes(asked: dict, delivered: tuple, generated: tuple) -> None:
+    """The sizes that people ask for most come out as the field expects."""
+    plan = planned(asked)
+    assert plan.size == delivered
+    assert plan.generated_size == generated
+
+
+def test_an_image_decides_the_ratio_when_nothing_else_does() -> None:
+    """A portrait picture makes a portrait take, and an asked size wins over it."""
+    assert planned({}, image_size=(900, 1600)).size == (720, 1280)
+    assert planned({"size": "1280*720"}, image_size=(900, 1600)).size == (1280, 720)
+    notes = planned({"size": "1280*720"}, image_size=(900, 1600)).notes
+    assert any("68% of the image is outside" in note for note in notes)
+
+
+def test_five_seconds_is_one_segment_trimmed() -> None:
+    """The default job is 120 delivered frames out of one segment of 121."""
+    plan = planned({"duration": 5})
+    assert (plan.num_frames, [segment.num_frames for segment in plan.segments]) == (120, [121])
+
+
+def test_each_segment_has_its_own_seed() -> None:
+    """The first keeps the job's seed; the others are derived, distinct and stable."""
+    seeds = [segment.seed for segment in planned({"duration": 30}).segments]
+    assert seeds[0] == 7
+    assert len(set(seeds)) == len(seeds)
+    assert seeds[1:] == [segment_seed(7, index) for index in range(1, len(seeds))]
+
+
+def test_the_default_forward_is_counted_as_published() -> None:
+    """The counted operations of one 5B forward are within 3% of the known 517 TFLOP."""
+    from onetake.estimate import forward_tflop  # noqa: PLC0415
+
+    assert forward_tflop(WAN, (1280, 704), 121) == pytest.approx(517, rel=0.03)
+
+
+def test_a_model_without_context_refuses_to_extend() -> None:
+    """A text-only model names the longest take that it can make."""
+    with pytest.raises(JobError, match=r"nearest legal value is 5\.06 seconds"):
+        planned({"duration": 6}, MODELS["wan2.1-t2v-1.3b"])
