@@ -129,24 +129,32 @@ def test_an_encoder_killed_midway_stops_the_take(tmp_path: Path) -> None:
     """When ffmpeg dies, writing fails soon, nothing hangs and no file is left."""
     path = tmp_path / "a.mp4"
     batch = next(moving_square(4))
-    with pytest.raises(EncodeError), VideoEncoder(path, SIZE, Fraction(24), Output()) as encoder:
-        encoder.write(batch)
-        encoder._process.kill()
-        encoder._process.wait()
-        for _ in range(100):
+
+    def kill_midway() -> None:
+        with VideoEncoder(path, SIZE, Fraction(24), Output()) as encoder:
             encoder.write(batch)
+            encoder._process.kill()
+            encoder._process.wait()
+            for _ in range(100):
+                encoder.write(batch)
+
+    with pytest.raises(EncodeError):
+        kill_midway()
     assert not path.exists()
 
 
 def test_a_take_that_fails_leaves_no_file(tmp_path: Path) -> None:
     """An error among the frames ends ffmpeg and removes what it wrote."""
     path = tmp_path / "a.mp4"
-    with (
-        pytest.raises(ZeroDivisionError),
-        VideoEncoder(path, SIZE, Fraction(24), Output()) as encoder,
-    ):
-        encoder.write(next(moving_square(4)))
-        raise ZeroDivisionError
+    encoder = VideoEncoder(path, SIZE, Fraction(24), Output())
+
+    def fail_midway() -> None:
+        with encoder:
+            encoder.write(next(moving_square(4)))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_midway()
     assert encoder._process.returncode is not None
     assert not path.exists()
 

@@ -15,7 +15,7 @@ def test_a_bare_prompt_gets_camera_light_and_style() -> None:
     [
         "a red bottle, camera orbits, golden hour light, cinematic",
         "Handheld close-up of a watch under neon, documentary",
-        "一个红色瓶子，镜头推近，柔光，电影感",
+        "一个红色瓶子，镜头推近，柔光，电影感",  # noqa: RUF001 - as Chinese is written
     ],
 )
 def test_a_full_prompt_stays(prompt: str) -> None:

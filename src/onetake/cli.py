@@ -68,7 +68,10 @@ def generate(
         "container": container,
     }
     try:
-        worker = Worker(Settings.read(), LocalStore(output.parent))
+        settings = Settings.read()
+        # A wrong request is answered before any bar is drawn.
+        plan_job(jobs.Job.parse(asked), settings)[1](None)
+        worker = Worker(settings, LocalStore(output.parent))
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(),

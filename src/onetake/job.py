@@ -77,32 +77,42 @@ class Job(_Asked):
     size: str | None = Field(
         None, pattern=r"^\d{2,4}[*xX]\d{2,4}$", description='Delivered size, "1280*720"'
     )
-    width: Side | None = Field(None, description="Delivered width, pixels")
-    height: Side | None = Field(None, description="Delivered height, pixels")
+    width: Side | None = Field(None, description="Delivered width")
+    height: Side | None = Field(None, description="Delivered height")
     resolution: Resolution | None = Field(None, description="Short side, with `aspect_ratio`")
-    aspect_ratio: AspectRatio | None = None
-    duration: Duration | None = Field(None, description="Seconds; 5 when nothing says otherwise")
+    aspect_ratio: AspectRatio | None = Field(None, description="Ratio, with `resolution` or alone")
+    duration: Duration | None = Field(
+        None, description="Seconds; 5 unless something says otherwise"
+    )
     num_frames: int | None = Field(None, ge=1, description="Delivered frames, instead of duration")
     fps: float | None = Field(
         None, ge=1, le=60, description="Delivered rate; the model's by default"
     )
 
-    num_inference_steps: int | None = Field(None, ge=1, le=100)
+    num_inference_steps: int | None = Field(
+        None, ge=1, le=100, description="Denoising steps; the model's by default"
+    )
     guidance_scale: float | None = Field(
         None, ge=0, le=20, description="CFG; 1 or less turns it off"
     )
-    flow_shift: float | None = Field(None, ge=0.1, le=20)
+    flow_shift: float | None = Field(
+        None, ge=0.1, le=20, description="Higher: more steps for the coarse; the model's by default"
+    )
     seed: Seed = Field(-1, description="-1: one is drawn and reported")
     overlap_frames: int | None = Field(
         None, ge=1, description="Frames that each further segment continues from"
     )
-    model: str | None = None
-    profile: str | None = None
-    output: Output = Output()
+    model: str | None = Field(None, description="A name from the model table")
+    profile: str | None = Field(None, description="A name from the profile table")
+    output: Output = Field(
+        Output(), description="`container`, `codec`, `quality`, and `delivery` (a URL or base64)"
+    )
     enable_prompt_optimization: bool = Field(
         default=False, description="Add missing subject, camera, light and style words"
     )
-    enable_safety_checker: bool = True
+    enable_safety_checker: bool = Field(
+        default=True, description="Taken; the answer says that nothing was checked"
+    )
 
     @classmethod
     def parse(cls, asked: object) -> Self:

@@ -72,11 +72,16 @@ class Plan:
         return self.segments[-1].overlap_frames
 
     def seam_frames(self) -> list[int]:
-        """The delivered frame that starts each segment but the first."""
-        return [
+        """The delivered frame that starts each segment but the first.
+
+        A segment that only lends its first frame to the blend of the last delivered one starts
+        none.
+        """
+        starts = (
             math.ceil(segment.start_frame * self.fps / self.generated_fps)
             for segment in self.segments[1:]
-        ]
+        )
+        return [start for start in starts if start < self.num_frames]
 
     def summary(self) -> dict[str, Any]:
         """The part of the plan that the caller did not ask for in so many words, for JSON."""

@@ -1,6 +1,8 @@
 """The tables of README and of the command line, made from the code: header first, then rows."""
 
-from onetake.job import SYNONYMS, Job
+from typing import Any
+
+from onetake.job import MAX_SEED, SYNONYMS, Job, schema
 from onetake.models import MODELS
 from onetake.settings import Settings
 from onetake.tuning import PROFILES
@@ -45,8 +47,30 @@ def settings() -> Rows:
 
 def fields() -> Rows:
     """Every field of a request."""
-    rows: Rows = [("field", "also called", "meaning")]
+    rows: Rows = [("field", "also called", "takes", "meaning")]
+    described = schema()["properties"]
     for name, field in Job.model_fields.items():
         synonyms = ", ".join(f"`{s}`" for s, canonical in SYNONYMS.items() if canonical == name)
-        rows.append((f"`{name}`", synonyms, field.description or ""))
+        rules = described[name]["anyOf"][0]
+        rows.append((f"`{name}`", synonyms, _legal(rules), field.description or ""))
     return rows
+
+
+def _legal(rules: dict[str, Any]) -> str:
+    """What a rule of the schema admits, in words."""
+    if "enum" in rules:
+        return ", ".join(rules["enum"])
+    kind = {"integer": "whole number", "string": "text", "boolean": "true, false"}.get(
+        rules.get("type", "object"), rules.get("type", "object")
+    )
+    if "maximum" in rules:
+        kind = f"{kind}, {rules['minimum']:g} to {_number(rules['maximum'])}"
+    elif "minimum" in rules:
+        kind = f"{kind}, from {rules['minimum']:g}"
+    elif "maxLength" in rules:
+        kind = f"{kind}, up to {rules['maxLength']} characters"
+    return f"{kind}, even" if rules.get("multipleOf") == 2 else kind  # noqa: PLR2004 - pixels
+
+
+def _number(value: float) -> str:
+    return "2^53 - 1" if value == MAX_SEED else f"{value:g}"

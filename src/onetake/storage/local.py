@@ -1,5 +1,6 @@
 """A folder: `file://` links, or links below the URL under which a pod serves it."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -26,7 +27,8 @@ class LocalStore:
             shutil.copyfile(file, partial)
             partial.replace(target)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink()
             reason = os.strerror(error.errno) if error.errno else "unknown reason"
             raise StageError(
                 "store", f"the output folder cannot be written ({reason})", detail=str(error)

@@ -1,0 +1,53 @@
+"""What every row of the model table must keep."""
+
+import importlib
+
+import pytest
+
+from onetake.models import MODELS, find_weights
+from onetake.settings import Settings
+from onetake.spec import ModelSpec
+
+SPECS = pytest.mark.parametrize("spec", MODELS.values(), ids=MODELS)
+
+
+@SPECS
+def test_sizes_fit_the_tokens(spec: ModelSpec) -> None:
+    """Every size is whole tokens, landscape first."""
+    assert spec.sizes[0][0] > spec.sizes[0][1]
+    for width, height in spec.sizes:
+        assert width % spec.size_multiple == height % spec.size_multiple == 0
+
+
+@SPECS
+def test_frame_counts_are_what_the_vae_makes(spec: ModelSpec) -> None:
+    """Segments and overlaps are 4k+1 frames, and an overlap leaves room for new ones."""
+    for count in (spec.min_frames, spec.max_frames, *spec.overlaps):
+        assert count % spec.frame_step == 1
+    assert all(overlap < spec.max_frames - spec.frame_step for overlap in spec.overlaps)
+    assert spec.default_overlap in (spec.overlaps or (0,))
+
+
+@SPECS
+def test_the_loader_exists(spec: ModelSpec) -> None:
+    """The module that a row names can be imported and loads."""
+    assert callable(importlib.import_module(spec.module).load)
+
+
+@SPECS
+def test_missing_weights_are_missing(spec: ModelSpec, settings: Settings) -> None:
+    """Only the embedded model is here without anything having been fetched."""
+    assert (find_weights(spec, settings) is not None) == (spec.repo_id == "")
+
+
+def test_cached_models_are_found(settings: Settings, tmp_path) -> None:
+    """RunPod's cached model is read at the revision that refs/main names."""
+    spec = MODELS["wan2.2-ti2v-5b"]
+    cached = tmp_path / "hub" / "models--Wan-AI--Wan2.2-TI2V-5B-Diffusers"
+    snapshot = cached / "snapshots" / "abc123"
+    snapshot.mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("abc123\n")
+    (snapshot / "model_index.json").write_text("{}")
+    there = settings.model_copy(update={"hub_cache": tmp_path / "hub"})
+    assert find_weights(spec, there) == snapshot

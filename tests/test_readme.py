@@ -1,0 +1,44 @@
+"""README says what the code does."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from onetake.job import Job, Result
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+sys.path.insert(0, str(ROOT / "docs"))
+from write_tables import BLOCK, with_tables  # noqa: E402
+
+
+def test_the_tables_are_the_code_s() -> None:
+    """`make docs` would change nothing."""
+    assert with_tables(README) == README
+    assert {found[1] for found in BLOCK.findall(README)} == {
+        "fields", "models", "profiles", "settings",
+    }  # fmt: skip
+
+
+def test_every_request_in_it_is_legal() -> None:
+    """Each JSON request shown can be sent."""
+    blocks = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]
+    requests = [block["input"] for block in blocks if "input" in block]
+    assert requests
+    for request in requests:
+        Job.parse(request)
+
+
+def test_the_answer_in_it_is_whole() -> None:
+    """The answer shown has the fields of a result, and each of its fields is one."""
+    blocks = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL)]
+    answer = next(block for block in blocks if "video_url" in block)
+    assert set(answer) == set(Result.model_fields)
+
+
+def test_its_files_exist() -> None:
+    """Pictures and pages that README links to are in the repository."""
+    for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", README):
+        assert (ROOT / target).exists(), target

@@ -1,0 +1,205 @@
+"""Whole jobs on the embedded model, from a request to the file behind its URL."""
+
+import base64
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from test_wan import psnr
+
+from onetake.errors import DeviceError
+from onetake.job import Progress
+from onetake.spec import VideoModel
+from onetake.take import Worker, safe_name
+
+QUICK = {"prompt": "a red bottle on white", "num_inference_steps": 2, "size": "128*96", "seed": 3}
+
+
+def frames_of(source: str | bytes) -> np.ndarray:
+    """The decoded frames of a URL's file, or of bytes."""
+    opened = io.BytesIO(source) if isinstance(source, bytes) else unquote(urlsplit(source).path)
+    with av.open(opened) as file:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+
+
+def answered(worker: Worker, asked: dict[str, Any], job_id: str = "job") -> dict[str, Any]:
+    """The result of a job that must succeed."""
+    answer = worker.answer(job_id, asked)
+    assert "error" not in answer, answer
+    return answer
+
+
+def test_the_answer_is_true_to_the_file(worker: Worker) -> None:
+    """Size, rate, length, seams and links say what the file is."""
+    answer = answered(worker, {**QUICK, "duration": 4})
+    frames = frames_of(answer["video_url"])
+    assert frames.shape == (answer["num_frames"], answer["height"], answer["width"], 3)
+    assert frames.shape == (64, 96, 128, 3)
+    assert (answer["fps"], answer["duration"], answer["seed"]) == (16, 4, 3)
+    assert answer["result"] == answer["video_url"]
+    assert (answer["model"], answer["profile"]) == ("tiny", "exact")
+    assert answer["revision"].startswith("sha256-")
+    assert [seam["at_frame"] for seam in answer["seams"]] == [25, 45]
+    assert all(seam["overlap_frames"] == 5 for seam in answer["seams"])
+    poster = np.asarray(Image.open(unquote(urlsplit(answer["poster_url"]).path)))
+    assert psnr(poster, frames[0]) > 25
+
+
+def test_stages_add_up_to_the_total(worker: Worker) -> None:
+    """Each stage has its own seconds, and their sum is the job's."""
+    timings = answered(worker, {**QUICK, "duration": 2})["timings"]
+    assert {"denoise", "decode", "encode", "store", "total"} <= set(timings)
+    assert sum(timings.values()) - timings["total"] == pytest.approx(timings["total"], abs=0.1)
+
+
+def test_the_cost_is_the_time_at_the_price(worker: Worker) -> None:
+    """The cost follows the seconds."""
+    answer = answered(worker, {**QUICK, "duration": 1})
+    price = worker.settings.price_per_second
+    assert answer["cost"] == pytest.approx(answer["timings"]["total"] * price, rel=0.01)
+
+
+def test_the_same_request_gives_the_same_frames(worker: Worker) -> None:
+    """Same seed, same frames, over a seam too; another seed, others."""
+    asked = {**QUICK, "duration": 3}
+    first, again = (frames_of(answered(worker, asked)["video_url"]) for _ in range(2))
+    assert np.array_equal(first, again)
+    other = frames_of(answered(worker, {**asked, "seed": 4})["video_url"])
+    assert not np.array_equal(first, other)
+
+
+def test_a_drawn_seed_is_reported_and_repeats(worker: Worker) -> None:
+    """Seed -1 draws one, and asking for that one gives the same take."""
+    drawn = answered(worker, {**QUICK, "seed": -1, "duration": 1})
+    repeated = answered(worker, {**QUICK, "seed": drawn["seed"], "duration": 1}, "again")
+    assert drawn["seed"] >= 0
+    first, again = frames_of(drawn["video_url"]), frames_of(repeated["video_url"])
+    assert np.array_equal(first, again)
+
+
+def test_a_take_is_one_take(worker: Worker) -> None:
+    """No frame is doubled or lost at a seam: each segment continues the last one's frames."""
+    answer = answered(worker, {**QUICK, "duration": 4, "output": {"quality": "high"}})
+    frames = frames_of(answer["video_url"]).astype(float)
+    changes = np.abs(np.diff(frames, axis=0)).mean((1, 2, 3))
+    for seam in answer["seams"]:
+        assert changes[seam["at_frame"] - 1] > 0.3 * np.median(changes)
+
+
+def test_an_image_is_the_first_frame(
+    worker: Worker, picture: Image.Image, encoded: Callable[..., bytes]
+) -> None:
+    """The take starts at the picture's own ratio, and near the picture."""
+    image = base64.b64encode(encoded(picture)).decode()
+    answer = answered(worker, {"image": image, "num_inference_steps": 2, "duration": 1, "seed": 1})
+    assert (answer["width"], answer["height"]) == (170, 128)
+    assert answer["timings"]["fetch"] > 0
+    assert answer["num_frames"] == 16
+
+
+def test_the_asked_size_and_rate_are_delivered(worker: Worker) -> None:
+    """A size and a rate that the model does not have are made of what it has, and noted."""
+    answer = answered(worker, {**QUICK, "size": "640*480", "fps": 24, "duration": 1})
+    assert frames_of(answer["video_url"]).shape == (24, 480, 640, 3)
+    assert answer["plan"]["generated_fps"] == 16
+    assert any("resampled to 24 fps" in note for note in answer["notes"])
+    assert any("scaled and cropped to 640*480" in note for note in answer["notes"])
+
+
+def test_a_small_video_comes_in_the_answer(worker: Worker) -> None:
+    """Delivery by base64 stores nothing."""
+    answer = answered(worker, {**QUICK, "duration": 1, "output": {"delivery": "base64"}})
+    assert answer["video_url"] is None
+    assert len(frames_of(base64.b64decode(answer["video_base64"]))) == 16
+    assert not worker.settings.output_dir.exists()
+
+
+def test_a_video_too_large_for_the_answer_is_stored(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over the limit the link is given after all, with a note."""
+    monkeypatch.setattr("onetake.take.MAX_BASE64_BYTES", 10)
+    answer = answered(worker, {**QUICK, "duration": 1, "output": {"delivery": "base64"}})
+    assert answer["video_base64"] is None
+    assert len(frames_of(answer["video_url"])) == 16
+    assert any("the most that base64 carries" in note for note in answer["notes"])
+
+
+def test_the_optimised_prompt_is_told(worker: Worker) -> None:
+    """Prompt optimisation returns the prompt that was used."""
+    answer = answered(
+        worker, {**QUICK, "prompt": "a can", "duration": 1, "enable_prompt_optimization": True}
+    )
+    assert answer["prompt"].startswith("a can, ")
+
+
+def test_nothing_checked_is_said(worker: Worker) -> None:
+    """The safety checker that does not exist yet is not pretended."""
+    answer = answered(worker, {**QUICK, "duration": 1})
+    assert answer["safety"]["checked"] is False
+    assert any("nothing was checked" in note for note in answer["notes"])
+
+
+def test_progress_goes_forward(worker: Worker) -> None:
+    """Every step of every segment is told in order."""
+    told: list[Progress] = []
+    worker.answer("job", {**QUICK, "duration": 4}, told.append)
+    assert [(p.segment, p.step) for p in told] == [(s, i) for s in (1, 2, 3) for i in (1, 2)]
+    assert [p.fraction for p in told] == pytest.approx([i / 6 for i in range(1, 7)])
+
+
+class Failing:
+    """The embedded model, until it decodes: then ``error``."""
+
+    def __init__(self, model: VideoModel, error: Exception) -> None:
+        self.model = model
+        self.error = error
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the model's."""
+        return getattr(self.model, name)
+
+    def decode(self, latents: Any) -> Any:
+        """One batch, then the fault."""
+        yield next(self.model.decode(latents))
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("fault", "answer"),
+    [
+        (
+            RuntimeError("/root/secret/path"),
+            {"error": "internal_error: the worker failed; send the job again"},
+        ),
+        (
+            DeviceError("out_of_memory", "the card has too little memory", detail="/root"),
+            {"error": "out_of_memory: the card has too little memory", "refresh_worker": True},
+        ),
+    ],
+)
+def test_a_fault_in_the_middle_leaves_nothing(
+    fault: Exception, answer: dict[str, Any], worker: Worker, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A fault of ours answers in one line without its inside, and leaves no file anywhere."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    worker._model = Failing(worker._model, fault)
+    assert worker.answer("job", {**QUICK, "duration": 1}) == answer
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("job_id", "name"),
+    [("local_test", "local_test"), ("a1b2-u1", "a1b2-u1"), ("../../etc/x y", "______etc_x_y-")],
+)
+def test_a_job_id_is_a_safe_file_name(job_id: str, name: str) -> None:
+    """No id leads out of the folder, and two ids never share a name."""
+    assert safe_name(job_id).startswith(name)
+    assert safe_name("a/b") != safe_name("a_b") != safe_name("a.b")

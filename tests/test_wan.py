@@ -1,0 +1,116 @@
+"""The Wan family against the stock pipelines, on the embedded model."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import UniPCMultistepScheduler, WanImageToVideoPipeline, WanPipeline
+from PIL import Image
+
+from onetake.models.wan import WanModel
+from onetake.spec import DenoiseRequest
+
+ASKED = DenoiseRequest(
+    prompt="a red bottle on a white background, camera slowly zooming in",
+    negative_prompt="blue",
+    width=128,
+    height=96,
+    num_frames=17,
+    num_inference_steps=3,
+    guidance_scale=3.5,
+    flow_shift=3.0,
+    seed=11,
+)
+
+
+def made(model: WanModel, asked: DenoiseRequest) -> np.ndarray:
+    """All frames of one segment."""
+    return np.concatenate(list(model.decode(model.denoise(asked, lambda _step: None))))
+
+
+def stock_frames(model: WanModel, pipeline_class: type, **extra: object) -> np.ndarray:
+    """What diffusers' own pipeline makes of ``ASKED`` with the same weights, as uint8."""
+    components = dict(model._text.components)
+    components["scheduler"] = UniPCMultistepScheduler.from_config(
+        components["scheduler"].config, flow_shift=ASKED.flow_shift
+    )
+    pipeline = pipeline_class(**components, expand_timesteps=True)
+    pipeline.set_progress_bar_config(disable=True)
+    frames = pipeline(
+        prompt=ASKED.prompt, negative_prompt=ASKED.negative_prompt, width=ASKED.width,
+        height=ASKED.height, num_frames=ASKED.num_frames, guidance_scale=ASKED.guidance_scale,
+        num_inference_steps=ASKED.num_inference_steps, max_sequence_length=64,
+        generator=torch.Generator().manual_seed(ASKED.seed), output_type="np", **extra,
+    ).frames[0]  # fmt: skip
+    return (frames * 255).round().astype(np.uint8)
+
+
+def psnr(one: np.ndarray, other: np.ndarray) -> float:
+    """Peak signal-to-noise ratio of uint8 frames, dB."""
+    error = np.mean((one.astype(float) - other) ** 2)
+    return float(10 * np.log10(255**2 / max(error, 1e-9)))
+
+
+def test_text_to_video_is_the_stock_s(tiny: WanModel) -> None:
+    """The streamed frames equal those of WanPipeline."""
+    assert psnr(made(tiny, ASKED), stock_frames(tiny, WanPipeline)) > 50
+
+
+def test_image_to_video_is_the_stock_s(tiny: WanModel, picture: Image.Image) -> None:
+    """A context of one frame equals WanImageToVideoPipeline's image."""
+    small = picture.resize((ASKED.width, ASKED.height))
+    asked = DenoiseRequest(**{**vars(ASKED), "context": np.array(small)[None]})
+    assert psnr(made(tiny, asked), stock_frames(tiny, WanImageToVideoPipeline, image=small)) > 50
+
+
+def test_latents_are_decoded_one_at_a_time(tiny: WanModel) -> None:
+    """One frame for the first latent, four for each after it."""
+    latents = tiny.denoise(ASKED, lambda _step: None)
+    assert [len(batch) for batch in tiny.decode(latents)] == [1, 4, 4, 4, 4]
+
+
+@pytest.mark.parametrize("count", [1, 5, 9])
+def test_the_context_is_kept(count: int, tiny: WanModel) -> None:
+    """Context latents come out of denoising exactly as they went in."""
+    context = made(tiny, ASKED)[:count]
+    asked = DenoiseRequest(**{**vars(ASKED), "context": context, "seed": 5})
+    latents = tiny.denoise(asked, lambda _step: None)
+    vae = tiny._text.vae
+    pixels = torch.from_numpy(context).permute(3, 0, 1, 2)[None].to(vae.dtype) / 255 * 2 - 1
+    with torch.no_grad():
+        encoded = vae.encode(pixels).latent_dist.mode().float()
+    mean = torch.tensor(vae.config.latents_mean).view(1, -1, 1, 1, 1)
+    std = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1, 1)
+    pinned = (count - 1) // 4 + 1
+    torch.testing.assert_close(latents[:, :, :pinned], (encoded - mean) / std, atol=0.05, rtol=0.05)
+    assert latents.shape[2] == 5
+
+
+def test_steps_are_reported_in_order(tiny: WanModel) -> None:
+    """Each denoising step is told once."""
+    steps: list[int] = []
+    tiny.denoise(ASKED, steps.append)
+    assert steps == [0, 1, 2]
+
+
+def test_a_step_can_stop_the_segment(tiny: WanModel) -> None:
+    """What the step callback raises comes out at once, and the model is usable after it."""
+
+    def stop(step: int) -> None:
+        if step == 1:
+            raise KeyboardInterrupt
+
+    before = made(tiny, ASKED)
+    with pytest.raises(KeyboardInterrupt):
+        tiny.denoise(ASKED, stop)
+    assert np.array_equal(made(tiny, ASKED), before)
+
+
+def test_a_decoder_left_half_way_is_clean(tiny: WanModel) -> None:
+    """A stream that is dropped leaves nothing in the causal cache for the next."""
+    latents = tiny.denoise(ASKED, lambda _step: None)
+    whole = np.concatenate(list(tiny.decode(latents)))
+    half = tiny.decode(latents)
+    next(half)
+    next(half)
+    half.close()
+    assert np.array_equal(np.concatenate(list(tiny.decode(latents))), whole)
