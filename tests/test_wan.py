@@ -3,10 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import UniPCMultistepScheduler, WanImageToVideoPipeline, WanPipeline
+from diffusers import (
+    AutoencoderKLWan,
+    UniPCMultistepScheduler,
+    WanImageToVideoPipeline,
+    WanPipeline,
+    WanTransformer3DModel,
+)
 from PIL import Image
 
-from onetake.models.wan import WanModel
+from onetake.models import MODELS
+from onetake.models.wan import WanModel, place
 from onetake.spec import DenoiseRequest
 
 ASKED = DenoiseRequest(
@@ -114,3 +121,32 @@ def test_a_decoder_left_half_way_is_clean(tiny: WanModel) -> None:
     next(half)
     half.close()
     assert np.array_equal(np.concatenate(list(tiny.decode(latents))), whole)
+
+
+@pytest.fixture(scope="module")
+def wan21(tiny: WanModel) -> WanModel:
+    """A minute Wan 2.1: its own VAE (8x8x4, 16 channels), one timestep for all tokens."""
+    vae = AutoencoderKLWan(base_dim=8, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1)
+    transformer = WanTransformer3DModel(
+        num_attention_heads=2, attention_head_dim=12, in_channels=16, out_channels=16,
+        text_dim=128, freq_dim=32, ffn_dim=32, num_layers=2,
+    )  # fmt: skip
+    pipeline = WanPipeline(
+        **{**tiny._text.components, "vae": vae, "transformer": transformer}, expand_timesteps=False
+    )
+    return place(MODELS["wan2.1-t2v-1.3b"], pipeline, "random")
+
+
+def test_wan_2_1_runs_the_same_way(wan21: WanModel) -> None:
+    """The older VAE, without patches, decodes latent by latent as the stock does it whole."""
+    latents = wan21.denoise(ASKED, lambda _step: None)
+    assert latents.shape == (1, 16, 5, ASKED.height // 8, ASKED.width // 8)
+    batches = list(wan21.decode(latents))
+    assert [len(batch) for batch in batches] == [1, 4, 4, 4, 4]
+    vae = wan21._text.vae
+    mean = torch.tensor(vae.config.latents_mean).view(1, -1, 1, 1, 1)
+    std = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1, 1)
+    with torch.no_grad():
+        whole = vae.decode(latents * std + mean).sample[0].permute(1, 2, 3, 0)
+    stock = ((whole.numpy() + 1) * 127.5).round().astype(np.uint8)
+    assert psnr(np.concatenate(batches), stock) > 50

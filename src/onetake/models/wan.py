@@ -155,19 +155,29 @@ class WanModel:
 def load(spec: ModelSpec, weights: Path, revision: str) -> WanModel:
     """Load the folder ``weights`` in bf16: onto the GPU where there is one.
 
-    What does not fit beside the working memory is kept on the host and moved a component at a
+    Raises:
+        DeviceError: it does not fit.
+    """
+    pipeline = WanPipeline.from_pretrained(weights, dtype=torch.bfloat16, local_files_only=True)
+    return place(spec, pipeline, revision)
+
+
+def place(spec: ModelSpec, pipeline: WanPipeline, revision: str) -> WanModel:
+    """A model out of ``pipeline``: on the CPU without a card, resident on it where it fits.
+
+    What does not fit beside the working memory stays on the host and is moved a component at a
     time (accelerate's model offload).
 
     Raises:
         DeviceError: not even one component fits.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    pipeline = WanPipeline.from_pretrained(weights, dtype=torch.bfloat16, local_files_only=True)
-    if device.type == "cpu":
-        return WanModel(spec, pipeline, revision, device, "cpu")
-    free, _total = torch.cuda.mem_get_info(device)
+    if not torch.cuda.is_available():
+        return WanModel(spec, pipeline, revision, torch.device("cpu"), "cpu")
+    device = torch.device("cuda")
+    free, total = torch.cuda.mem_get_info(device)
+    limit = torch.cuda.get_per_process_memory_fraction(device) * total
     with _device_errors():
-        if (spec.weights_gib + spec.working_gib) * GIB < free:
+        if (spec.weights_gib + spec.working_gib) * GIB < min(free, limit):
             pipeline.to(device)
             return WanModel(spec, pipeline, revision, device, "resident")
         pipeline.enable_model_cpu_offload(device=device)

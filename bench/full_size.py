@@ -1,0 +1,53 @@
+"""Full-size models from their configs, with random weights: for speed and memory, never quality.
+
+The configs are those of the published checkpoints, which this repository does not hold.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import (
+    AutoencoderKLWan,
+    UniPCMultistepScheduler,
+    WanPipeline,
+    WanTransformer3DModel,
+)
+from transformers import AutoTokenizer, UMT5Config, UMT5EncoderModel
+
+from onetake.models import embedded_weights
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+def build(name: str) -> WanPipeline:
+    """The pipeline of ``bench/configs/<name>`` in bf16 on the host; the tokenizer is the tiny one.
+
+    Random values are drawn on the GPU, which takes seconds instead of minutes.
+    """
+    folder = CONFIGS / name
+    parts = {
+        part: json.loads((folder / f"{part}.json").read_text())
+        for part in ("transformer", "vae", "text_encoder")
+    }
+    vae_config = parts["vae"]
+    channels = vae_config["z_dim"]
+    vae_config |= {"latents_mean": [0.0] * channels, "latents_std": [1.0] * channels}
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+            text_encoder = UMT5EncoderModel(UMT5Config(**parts["text_encoder"])).cpu()
+            transformer = WanTransformer3DModel.from_config(parts["transformer"]).cpu()
+            vae = AutoencoderKLWan.from_config(vae_config).cpu()
+    finally:
+        torch.set_default_dtype(default)
+    tiny = embedded_weights()
+    return WanPipeline(
+        tokenizer=AutoTokenizer.from_pretrained(tiny / "tokenizer"),
+        text_encoder=text_encoder.eval(),
+        transformer=transformer.eval(),
+        vae=vae.eval(),
+        scheduler=UniPCMultistepScheduler.from_pretrained(tiny / "scheduler"),
+        expand_timesteps=True,
+    )

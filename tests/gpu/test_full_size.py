@@ -1,0 +1,46 @@
+"""The default model at full size on a card, capped to the memory of an RTX 4090.
+
+Random weights in the published sizes: this proves shapes, placement and memory, not quality.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from onetake.models import MODELS
+from onetake.models.wan import GIB, place
+from onetake.spec import DenoiseRequest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+CARD_GIB = 24
+
+
+@pytest.mark.timeout(500)
+def test_the_default_model_runs_in_24_gib() -> None:
+    """A native segment from text, and one continued from nine frames, stay under 24 GiB."""
+    from full_size import build  # noqa: PLC0415 - needs bench/ on the path
+
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1, CARD_GIB * GIB / total))
+    spec = MODELS["wan2.2-ti2v-5b"]
+    model = place(spec, build(spec.name), "random")
+    assert model.placement == "offload"
+    asked = DenoiseRequest(
+        prompt="a red bottle", negative_prompt="", width=1280, height=704, num_frames=121,
+        num_inference_steps=2, guidance_scale=5.0, flow_shift=5.0, seed=1,
+    )  # fmt: skip
+    context = None
+    for _ in range(2):
+        request = DenoiseRequest(**{**vars(asked), "context": context})
+        frames = np.concatenate(list(model.decode(model.denoise(request, lambda _step: None))))
+        assert frames.shape == (121, 704, 1280, 3)
+        context = frames[-9:]
+    peak = model.peak_gib()
+    assert peak is not None
+    print(f"peak {peak:.1f} GiB")  # noqa: T201 - the figure for estimate.py
+    assert peak < CARD_GIB
