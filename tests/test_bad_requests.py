@@ -43,6 +43,10 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"prompt": "x" * 10_000_000}, "prompt: has 10,000,000 characters; the longest legal text"),
     ({"negative_prompt": "x" * 2001}, "negative_prompt: has 2,001 characters"),
     ({"negative_prompt": {}}, "negative_prompt: {} is not text"),
+    (
+        {"negative_prompt": "blue", "guidance": 1},
+        "negative_prompt: does nothing at guidance_scale 1",
+    ),
     ({"width": 1279, "height": 720}, "width: 1279 is odd; the nearest legal value is 1278"),
     ({"width": "1280", "height": 720}, "width: '1280' is not a whole number"),
     ({"width": 1280.5, "height": 720}, "width: 1280.5 is not a whole number"),

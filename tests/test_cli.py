@@ -56,7 +56,7 @@ def test_plan_tells_segments_memory_and_time(onetake) -> None:
     assert told["plan"]["estimate"]["card"] == "NVIDIA GeForce RTX 4090"
     assert told["plan"]["estimate"]["seconds"] > 60
     shown = onetake("plan", *asked).stdout
-    assert "memory_gib" in shown
+    assert "resident_gib" in shown
     assert "1280" in shown
 
 

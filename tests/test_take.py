@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from test_wan import psnr
 
+from onetake import encode
 from onetake.errors import DeviceError
 from onetake.job import Progress
 from onetake.spec import VideoModel
@@ -193,6 +194,19 @@ def test_a_fault_in_the_middle_leaves_nothing(
     worker._model = Failing(worker._model, fault)
     assert worker.answer("job", {**QUICK, "duration": 1}) == answer
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failing_encoder_is_explained_in_the_log(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When ffmpeg refuses, the client gets a sentence and the log the end of its stderr."""
+    broken = encode._Encoder("libx264", "crf", (26, 19, 15), (("preset", "no-such-preset"),))
+    choice = encode.EncoderChoice(broken, "the test")
+    monkeypatch.setattr(encode, "choose_encoder", lambda _codec: choice)
+    answer = worker.answer("job", {**QUICK, "duration": 1})
+    assert answer["error"].startswith("encode_failed: the video encoder stopped")
+    assert "no-such-preset" in caplog.text
+    assert "no-such-preset" not in answer["error"]
 
 
 @pytest.mark.parametrize(

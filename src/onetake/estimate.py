@@ -12,8 +12,7 @@ from typing import Any
 
 from onetake.spec import ModelSpec
 
-# Dense bf16 TFLOP/s from the makers' data sheets. The CPU row is two cores running the embedded
-# model, as bench/embedded_speed.py measured it, attained rate and all.
+# Dense bf16 TFLOP/s from the makers' data sheets.
 CARDS = {
     "NVIDIA GeForce RTX 4090": 165.0,
     "NVIDIA GeForce RTX 5090": 210.0,
@@ -23,8 +22,8 @@ CARDS = {
     "NVIDIA H200": 989.0,
 }
 DEFAULT_CARD = "NVIDIA GeForce RTX 4090"
-CPU_TFLOPS = 0.15
-ATTAINED = 0.45  # of the data sheet's rate: stock diffusers on an H100, 1.235 s for 517 TFLOP
+ATTAINED = 0.42  # of the data sheet's rate: stock diffusers on an H100, 1.235 s for 517 TFLOP
+CPU_TFLOPS = 0.055  # attained by two cores on the embedded model: 0.14 TFLOP in 2.6 s
 CPU = "CPU"
 
 
@@ -34,7 +33,8 @@ class Estimate:
 
     seconds: float
     dollars: float
-    memory_gib: float
+    resident_gib: float  # with every component on the card
+    offload_gib: float  # with each on it only while it works
     card: str
 
     def summary(self) -> dict[str, Any]:
@@ -42,7 +42,8 @@ class Estimate:
         return {
             "seconds": round(self.seconds, 1),
             "dollars": round(self.dollars, 4),
-            "memory_gib": round(self.memory_gib, 1),
+            "resident_gib": round(self.resident_gib, 1),
+            "offload_gib": round(self.offload_gib, 1),
             "card": self.card,
         }
 
@@ -86,10 +87,15 @@ def estimate(
         + spec.vae_tflop * pixels * frames / spec.max_frames
         for frames in frame_counts
     )
-    share = pixels * max(frame_counts) / spec.max_frames
+    denoise_gib = spec.denoise_gib * pixels * max(frame_counts) / spec.max_frames
+    decode_gib = spec.decode_gib * pixels
+    weights_gib = spec.text_encoder_gib + spec.transformer_gib + spec.vae_gib
     return Estimate(
         seconds=tflop / rate,
         dollars=tflop / rate * price_per_second,
-        memory_gib=spec.weights_gib + spec.working_gib * share,
+        resident_gib=weights_gib + max(denoise_gib, decode_gib),
+        offload_gib=max(
+            spec.text_encoder_gib, spec.transformer_gib + denoise_gib, spec.vae_gib + decode_gib
+        ),
         card=named,
     )

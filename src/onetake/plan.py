@@ -139,6 +139,12 @@ def plan_take(
         JobError: the model cannot do what is asked.
     """
     _check_supported(job, spec)
+    guidance = spec.guidance_scale if job.guidance_scale is None else job.guidance_scale
+    if job.negative_prompt.strip() and guidance <= 1:
+        raise JobError(
+            "negative_prompt",
+            f"does nothing at guidance_scale {guidance:g}; leave it out or raise that above 1",
+        )
     notes: list[str] = []
     size = _delivered_size(job, spec, image_size)
     generated_size = _generated_size(size, spec)
@@ -156,7 +162,6 @@ def plan_take(
     generated_frames = math.ceil((num_frames - 1) * spec.native_fps / fps) + 1
     segments = _segments(job, spec, generated_frames, prompt, seed)
     steps = job.num_inference_steps or spec.num_inference_steps
-    guidance = spec.guidance_scale if job.guidance_scale is None else job.guidance_scale
     return Plan(
         model=spec.name,
         profile=profile.name,

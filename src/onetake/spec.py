@@ -32,13 +32,22 @@ class ModelSpec:
     layers: int
     hidden_size: int
     ffn_size: int
-    weights_gib: float  # bf16, every component
-    working_gib: float  # activations at `sizes[0]` and `max_frames`, above the weights
-    vae_tflop: float  # decoding `max_frames` at `sizes[0]`
+    text_encoder_gib: float  # weights in bf16
+    transformer_gib: float
+    vae_gib: float
+    denoise_gib: float  # activations of a forward at `sizes[0]` and `max_frames`
+    decode_gib: float  # the decoder's activations and cache at `sizes[0]`, whatever the length
+    vae_tflop: float  # decoding `max_frames` at `sizes[0]`: bench/count_operations.py
     frame_step: int = 4
     size_multiple: int = (
         32  # one token of the transformer covers 32x32 pixels and frame_step frames
     )
+
+    @property
+    def resident_gib(self) -> float:
+        """Memory of the card with every component on it, at `sizes[0]` and `max_frames`."""
+        weights = self.text_encoder_gib + self.transformer_gib + self.vae_gib
+        return weights + max(self.denoise_gib, self.decode_gib)
 
     @property
     def takes_image(self) -> bool:

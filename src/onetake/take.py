@@ -73,21 +73,18 @@ class Worker:
         """
         try:
             return make_take(self, job_id, asked, on_progress).model_dump(mode="json")
+        except JobError as error:
+            log.info("job %s refused: %s", safe_name(job_id), error)
+            return {"error": str(error)}
         except OnetakeError as error:
-            log.log(
-                logging.INFO if isinstance(error, JobError) else logging.ERROR,
-                "job %s: %s",
-                safe_name(job_id),
-                error,
-                exc_info=error if error.detail else None,
-                extra={"detail": error.detail},
-            )
+            # The traceback ends with the error's own sentence; what only we may know comes first.
+            log.exception("job %s failed\n%s", safe_name(job_id), error.detail)
             refused: dict[str, Any] = {"error": str(error)}
             if isinstance(error, DeviceError):
                 refused["refresh_worker"] = True
             return refused
         except Exception:
-            log.exception("job %s: unexpected", safe_name(job_id))
+            log.exception("job %s failed unexpectedly", safe_name(job_id))
             return {"error": "internal_error: the worker failed; send the job again"}
 
 

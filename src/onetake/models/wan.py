@@ -177,7 +177,7 @@ def place(spec: ModelSpec, pipeline: WanPipeline, revision: str) -> WanModel:
     free, total = torch.cuda.mem_get_info(device)
     limit = torch.cuda.get_per_process_memory_fraction(device) * total
     with _device_errors():
-        if (spec.weights_gib + spec.working_gib) * GIB < min(free, limit):
+        if spec.resident_gib * GIB < min(free, limit):
             pipeline.to(device)
             return WanModel(spec, pipeline, revision, device, "resident")
         pipeline.enable_model_cpu_offload(device=device)

@@ -1,0 +1,40 @@
+"""Operations of decoding one full segment, counted by torch on meta tensors: `vae_tflop`.
+
+python bench/count_operations.py          # seconds; no weights, no GPU
+"""
+
+import json
+
+import torch
+from diffusers import AutoencoderKLWan
+from full_size import CONFIGS
+from torch.utils.flop_counter import FlopCounterMode
+
+from onetake.models import MODELS, embedded_weights
+from onetake.spec import ModelSpec
+
+VAE_CONFIGS = {
+    "wan2.2-ti2v-5b": CONFIGS / "wan2.2-ti2v-5b" / "vae.json",
+    "wan2.1-t2v-1.3b": None,  # diffusers' defaults are its VAE
+    "tiny": embedded_weights() / "vae" / "config.json",
+}
+
+
+def decode_tflop(spec: ModelSpec) -> float:
+    """Multiplications and additions of decoding `max_frames` at `sizes[0]`, in units of 1e12."""
+    path = VAE_CONFIGS[spec.name]
+    with torch.device("meta"):
+        vae = AutoencoderKLWan.from_config(json.loads(path.read_text()) if path else {})
+        scale = vae.config.scale_factor_spatial
+        width, height = spec.sizes[0]
+        latent_frames = (spec.max_frames - 1) // spec.frame_step + 1
+        shape = (1, vae.config.z_dim, latent_frames, height // scale, width // scale)
+        latents = torch.empty(shape)
+    with torch.no_grad(), FlopCounterMode(display=False) as counted:
+        vae.decode(latents)
+    return counted.get_total_flops() / 1e12
+
+
+if __name__ == "__main__":
+    for spec in MODELS.values():
+        print(f"{spec.name}: {decode_tflop(spec):.4g} TFLOP")
