@@ -2,7 +2,7 @@
 # make test    set up .venv, run every test
 # make check   lint, format, types
 # make docs    rewrite README's tables from the code
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || echo python3)
 # The exact torch comes first: a looser requirement would fetch another build with its own CUDA.
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
@@ -31,5 +31,5 @@ $(READY): pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[dev]"
 	touch $@
 
-$(TINY): $(READY)
+$(TINY): | $(READY)
 	$(BIN)/python -m training.architecture $(dir $@)
