@@ -1,9 +1,12 @@
 """Bad requests: each gets one line that names the field, before any model is loaded."""
 
 import base64
+import contextlib
 import json
 import re
+import socket
 import struct
+import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 from conftest import Site
 from PIL import Image
 
+from onetake import inputs
 from onetake.settings import Settings
 from onetake.storage.local import LocalStore
 from onetake.take import Worker
@@ -53,12 +57,12 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"width": True, "height": 720}, "width: True is not a whole number"),
     ({"width": 0, "height": 720}, "width: 0 is too small; the nearest legal value is 64"),
     ({"width": -2, "height": 720}, "width: -2 is too small"),
-    ({"width": 4096, "height": 720}, "width: 4096 is too large; the nearest legal value is 1920"),
+    ({"width": 4096, "height": 720}, "width: 4096 is too large; the nearest legal value is 2560"),
     ({"width": 1280}, "height: is missing; width needs it"),
     ({"height": 720}, "width: is missing; height needs it"),
     ({"width": 1280, "height": 64}, "times as long as wide; at most 3 is legal, such as 192 by 64"),
     ({"size": "1280"}, "size: '1280' is not width*height; write it like 1280*720"),
-    ({"size": "1280*721"}, "size: height 721 is not an even number from 64 to 1920; the nearest"),
+    ({"size": "1280*721"}, "size: height 721 is not an even number from 64 to 2560; the nearest"),
     ({"size": "10*20"}, "size: width 10 is not an even number"),
     ({"size": ""}, "size: '' is not width*height"),
     ({"size": [1280, 720]}, "size: [1280, 720] is not text"),
@@ -131,6 +135,10 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"image": "file:///etc/passwd"}, "image: has a scheme that is not served"),
     ({"image": "ftp://example.com/a.png"}, "image: has a scheme that is not served"),
     ({"image": "/etc/host.conf"}, "image: is no file of the worker's input folder"),
+    ({"image": "/\0.png"}, "image: is no file of the worker's input folder"),
+    ({"image": "/\ud800.png"}, "image: "),
+    ({"prompt": "\ud800"}, "prompt: "),
+    ({"\ud800": 1}, "is no field of a job; leave it out"),
     ({"image": "/etc/../etc/host.conf"}, "image: is no file of the worker's input folder"),
     ({"image": "http://127.0.0.1:9/a.png"}, "input_unreachable: image: its URL could not be"),
     ({"image": "http://"}, "input_unreachable: image: its URL could not be fetched"),
@@ -236,6 +244,64 @@ def test_private_addresses_are_refused(site: Site, settings: Settings, tmp_path:
             error == "input_forbidden: image: its URL leads to a private address; give a public one"
         )
     assert site.visited == []
+
+
+def test_a_redirect_to_a_private_address_is_refused(
+    site: Site, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address is checked at every hop, not at the first alone."""
+    site.pages["/a"] = (302, {"Location": "/b"}, b"")
+    checked: list[str] = []
+
+    def first_hop_is_public(url: str, field: str) -> None:
+        checked.append(url)
+        if url.endswith("/b"):
+            check(url, field)
+
+    check = inputs._check_public
+    monkeypatch.setattr(inputs, "_check_public", first_hop_is_public)
+    public = settings.model_copy(update={"allow_private_inputs": False})
+    error = Worker(public, LocalStore(tmp_path)).answer("bad", {"image": f"{site.url}/a"})["error"]
+    assert error.startswith("input_forbidden: ")
+    assert checked == [f"{site.url}/a", f"{site.url}/b"]
+    assert site.visited == ["/a"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["64:ff9b::a00:1", "2002:7f00:1::", "::127.0.0.1", "fec0::1", "ff02::1", "224.0.0.1",
+     "168.63.129.16", "169.254.169.254", "100.64.0.1", "::1", "fe80::1%eth0"],
+)  # fmt: skip
+def test_private_addresses_in_disguise(address: str) -> None:
+    """IPv4 inside IPv6, metadata hosts, multicast and link-local are not public."""
+    assert not inputs._is_public(address)
+    assert inputs._is_public("8.8.8.8")
+    assert inputs._is_public("2606:4700:4700::1111")
+
+
+@pytest.mark.parametrize("drip", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n\x89PNG"])
+def test_a_server_that_drips_is_given_up(
+    drip: bytes, refuse: Callable[[object], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte now and then, in the headers or the body, does not hold the worker."""
+    monkeypatch.setattr(inputs, "DEADLINE", 0.5)
+    done = threading.Event()
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(1 << 16)
+            connection.sendall(drip)
+            while not done.wait(0.05):
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/a.png"
+        assert "its URL took over 0.5 s; give a faster one" in refuse({"image": url})
+        done.set()
+        thread.join()
 
 
 def test_paths_need_an_input_folder(settings: Settings, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_generate_writes_the_file_that_was_named(onetake, tmp_path: Path) -> Non
     assert "1 s, 128x96, 16 fps, tiny, seed 3" in ran.stdout.replace("\n", "")
     assert "segment 1 of 1" in ran.stderr
     assert len(frames_of((tmp_path / "my clip.mp4").as_uri())) == 16
-    assert (tmp_path / "my clip.jpg").is_file()
+    assert (tmp_path / "my clip.poster.jpg").is_file()
 
 
 def test_generate_json_prints_the_result_alone(onetake, tmp_path: Path) -> None:
@@ -40,11 +40,53 @@ def test_generate_json_prints_the_result_alone(onetake, tmp_path: Path) -> None:
     assert result["video_url"] == (tmp_path / "clip.webm").as_uri()
 
 
+def test_the_input_picture_is_left_alone(onetake, tmp_path: Path) -> None:
+    """Naming the video after the picture does not overwrite the picture."""
+    Image.new("RGB", (96, 96), "red").save(tmp_path / "product.jpg")
+    before = (tmp_path / "product.jpg").read_bytes()
+    onetake("generate", "--image", "product.jpg", *QUICK, "-o", "product.mp4")
+    assert (tmp_path / "product.mp4").is_file()
+    assert (tmp_path / "product.jpg").read_bytes() == before
+
+
+def test_a_file_is_written_whatever_the_job_says(onetake, tmp_path: Path) -> None:
+    """A job that asks for base64 still gives the file that -o names, brackets and all."""
+    job = {"prompt": "a can", "output": {"delivery": "base64", "quality": "draft"}}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    ran = onetake("generate", "--job", "job.json", *QUICK, "-o", "x[red]y.mp4")
+    assert (tmp_path / "x[red]y.mp4").is_file()
+    assert "x[red]y.mp4: 1 s" in ran.stdout
+
+
 def test_a_job_file_is_overridden_by_options(onetake, tmp_path: Path) -> None:
-    """--job takes a request, in RunPod's envelope or bare; options win."""
-    (tmp_path / "job.json").write_text(json.dumps({"input": {"prompt": "a can", "duration": 9}}))
-    ran = onetake("plan", "--job", "job.json", "--duration", "1", "--json")
-    assert json.loads(ran.stdout)["duration"] == 1
+    """--job takes a request, in RunPod's envelope or bare; options win over it."""
+    job = {"prompt": "a can", "num_frames": 99, "steps": 7, "resolution": "720p"}
+    (tmp_path / "job.json").write_text(json.dumps({"input": job}))
+    ran = onetake("plan", "--job", "job.json", *QUICK, "--json")
+    told = json.loads(ran.stdout)
+    assert (told["duration"], told["plan"]["num_inference_steps"]) == (1, 2)
+    assert (told["width"], told["height"]) == (128, 96)
+
+
+def test_a_plan_for_a_picture_has_its_ratio(onetake, tmp_path: Path) -> None:
+    """What is planned is what would be made."""
+    Image.new("RGB", (100, 160)).save(tmp_path / "in.png")
+    told = json.loads(onetake("plan", "--image", "in.png", "--json").stdout)
+    assert told["height"] > told["width"]
+
+
+@pytest.mark.parametrize("content", ['{"input": 5}', "[1]", '{"input": ["a"]}'])
+def test_a_job_file_that_holds_no_request(content: str, onetake, tmp_path: Path) -> None:
+    """Valid JSON that is no request is refused in a sentence."""
+    (tmp_path / "job.json").write_text(content)
+    ran = onetake("generate", "--job", "job.json", "-o", "a.mp4")
+    assert "--job: job.json holds no request" in ran.stderr.replace("\n", " ")
+
+
+def test_wrong_settings_are_one_line_everywhere(onetake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where only a table is shown."""
+    monkeypatch.setenv("ONETAKE_MAX_DURATION", "long")
+    assert onetake("models").stderr.startswith("invalid_settings: ONETAKE_MAX_DURATION: ")
 
 
 def test_plan_tells_segments_memory_and_time(onetake) -> None:
@@ -80,6 +122,8 @@ def test_errors_are_one_line(arguments: list[str], sentence: str, onetake) -> No
 
 def test_a_suffix_that_is_no_container(onetake) -> None:
     """The file's name decides the container, so a wrong one is refused."""
+    ran = onetake("generate", "--prompt", "a", "-o", "clip")
+    assert "output.container: '' is not one of mp4, mov, webm" in ran.stderr
     ran = onetake("generate", "--prompt", "a", "-o", "clip.avi")
     assert "output.container: 'avi' is not one of mp4, mov, webm" in ran.stderr
 

@@ -1,5 +1,7 @@
 """The encoder, read back with another library: what a player will find in the file."""
 
+import os
+import signal
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
@@ -108,10 +110,37 @@ def test_quality_is_honoured(tmp_path: Path) -> None:
 @pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
 def test_the_encoder_that_is_chosen_runs(codec: str) -> None:
     """The card's encoder is chosen exactly where it really encodes."""
-    choice = choose_encoder(codec)
+    choice = choose_encoder(Output(codec=codec), SIZE)
     card = encode._ENCODERS[codec][0].name
-    assert (choice.name == card) == encode._runs(card)
-    assert encode._runs(choice.name)
+    assert (choice.name == card) == encode._runs(card, SIZE)
+    assert encode._runs(choice.name, SIZE)
+
+
+def test_a_stalled_encoder_does_not_hang_the_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When ffmpeg takes no more frames it is ended, and the take fails with its error."""
+    monkeypatch.setattr(encode, "STALL_SECONDS", 0.3)
+    path = tmp_path / "a.mp4"
+    batch = np.concatenate(list(moving_square(40)))
+
+    def stall() -> None:
+        with VideoEncoder(path, SIZE, Fraction(24), Output()) as encoder:
+            encoder.write(batch)
+            os.kill(encoder._process.pid, signal.SIGSTOP)
+            for _ in range(20):
+                encoder.write(batch)
+
+    with pytest.raises(EncodeError):
+        stall()
+    assert not path.exists()
+
+
+def test_an_ffmpeg_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong IMAGEIO_FFMPEG_EXE is an error that names the variable."""
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/none/ffmpeg")
+    with pytest.raises(EncodeError, match="check IMAGEIO_FFMPEG_EXE"):
+        choose_encoder(Output(), (640, 640))
 
 
 def test_a_failing_encoder_says_why_in_the_log_only(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from conftest import Site
-from PIL import Image
+from PIL import Image, ImageCms
 
 from onetake.errors import JobError
 from onetake.inputs import MAX_BYTES, load_image
@@ -64,6 +64,25 @@ def test_every_colour_mode_becomes_rgb(
     assert loaded.mode == "RGB"
     difference = np.asarray(loaded).astype(int) - np.asarray(meant)
     assert np.abs(difference).mean() < 4
+
+
+def test_a_phone_s_second_picture_is_no_animation(
+    picture: Image.Image, encoded: Callable[..., bytes], settings: Settings
+) -> None:
+    """A JPEG that carries a depth or gain map (MPO) is a still picture."""
+    both = as_sent(picture, encoded, kind="MPO", save_all=True, append_images=[picture])
+    assert load_image(both, "image", settings).size == picture.size
+
+
+def test_a_colour_profile_is_honoured(encoded: Callable[..., bytes], settings: Settings) -> None:
+    """Under a profile whose red primary is sRGB's blue one, a red picture is blue."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = profile.replace(b"rXYZ", b"?XYZ").replace(b"bXYZ", b"rXYZ").replace(b"?XYZ", b"bXYZ")
+    red = Image.new("RGB", (32, 32), (200, 30, 30))
+    plain = load_image(as_sent(red, encoded), "image", settings)
+    profiled = load_image(as_sent(red, encoded, icc_profile=swapped), "image", settings)
+    assert plain.getpixel((0, 0)) == (200, 30, 30)
+    assert profiled.getpixel((0, 0)) == pytest.approx((30, 30, 200), abs=8)
 
 
 def test_transparency_becomes_white(encoded: Callable[..., bytes], settings: Settings) -> None:

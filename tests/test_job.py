@@ -1,6 +1,7 @@
 """Reading a request: synonyms, drop-in clients, the schema."""
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -50,6 +51,30 @@ def test_null_is_the_same_as_leaving_out() -> None:
 def test_an_image_needs_no_prompt() -> None:
     """An image alone is a request."""
     assert Job.parse({"image": "https://example.com/a.png"}).prompt == ""
+
+
+def test_the_nearest_legal_value_is_legal() -> None:
+    """Every value that an error proposes, sent back in the same field, is taken."""
+    corrected = 0
+    wide = [({name: value, other: 720}, "") for name, other in
+            (("width", "height"), ("height", "width")) for value in (63, 1, -3, 4097)]  # fmt: skip
+    for asked, _ in [*FIELDS, *wide]:
+        try:
+            Job.parse({"prompt": "a red bottle", **asked})
+        except JobError as error:
+            found = re.search(r"nearest legal value is ([\d.-]+)$", str(error))
+            if found and error.field in asked and error.field != "size":
+                legal = json.loads(found[1])
+                Job.parse({"prompt": "a red bottle", **asked, error.field: legal})
+                corrected += 1
+    assert corrected > 20
+
+
+def test_a_huge_number_is_not_repeated() -> None:
+    """What somebody sent is shown in part only."""
+    with pytest.raises(JobError) as raised:
+        Job.parse({"prompt": "a", "width": 10**4000 + 1, "height": 720})
+    assert len(str(raised.value)) < 200
 
 
 def test_the_schema_takes_what_the_parser_takes() -> None:

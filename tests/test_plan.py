@@ -30,7 +30,7 @@ def planned(asked: dict, spec=WAN, image_size=None) -> Plan:
     )
 
 
-sides = st.integers(32, 960).map(lambda half: 2 * half)
+sides = st.integers(32, 1280).map(lambda half: 2 * half)
 jobs = st.fixed_dictionaries(
     {},
     optional={
@@ -148,5 +148,27 @@ def test_the_default_forward_is_counted_as_published() -> None:
 
 def test_a_model_without_context_refuses_to_extend() -> None:
     """A text-only model names the longest take that it can make."""
-    with pytest.raises(JobError, match=r"nearest legal value is 5\.06 seconds"):
+    with pytest.raises(JobError, match=r"duration: .* nearest legal value is 5\.06,"):
         planned({"duration": 6}, MODELS["wan2.1-t2v-1.3b"])
+
+
+@pytest.mark.parametrize("fps", [1, 8, 16, 24, 30, 60])
+@pytest.mark.parametrize("field", ["duration", "num_frames"])
+def test_the_longest_that_it_names_can_be_made(field: str, fps: int) -> None:
+    """At any rate, the proposed value is legal and one frame more is not."""
+    spec = MODELS["wan2.1-t2v-1.3b"]
+    with pytest.raises(JobError, match=f"^unsupported: {field}: ") as raised:
+        planned({field: 90 if field == "duration" else 500, "fps": fps}, spec)
+    longest = float(str(raised.value).partition("value is ")[2].partition(",")[0])
+    plan = planned({field: int(longest) if field == "num_frames" else longest, "fps": fps}, spec)
+    with pytest.raises(JobError):
+        planned({"num_frames": plan.num_frames + 1, "fps": fps}, spec)
+
+
+def test_what_is_not_exact_is_said() -> None:
+    """A duration that is no whole number of frames is noted; a size is never shrunk."""
+    assert "1 whole frames at 1 fps last 1.000 s" in planned({"fps": 1, "duration": 0.1}).notes
+    wide = planned({"resolution": "1080p", "aspect_ratio": "21:9"})
+    assert wide.size == (2520, 1080)
+    with pytest.raises(JobError, match="resolution: 1080p is 3240 pixels long at this ratio"):
+        planned({"resolution": "1080p"}, image_size=(300, 100))

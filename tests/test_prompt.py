@@ -2,7 +2,7 @@
 
 import pytest
 
-from onetake.prompt import CAMERA, LIGHT, STYLE, SUBJECT, optimise
+from onetake.prompt import CAMERA, LIGHT, PICTURED, STYLE, SUBJECT, optimise
 
 
 def test_a_bare_prompt_gets_camera_light_and_style() -> None:
@@ -23,16 +23,27 @@ def test_a_full_prompt_stays(prompt: str) -> None:
     assert optimise(prompt, has_image=False) == prompt
 
 
-def test_words_within_words_do_not_count() -> None:
-    """Japan is no pan, and a pushchair's light is no lighting of the scene."""
-    assert CAMERA in optimise("a bottle from Japan", has_image=False)
-    assert LIGHT in optimise("a delightful bottle", has_image=False)
+@pytest.mark.parametrize(
+    "prompt",
+    ["a bottle from Japan", "a little panda", "a red truck", "a pullover", "lightweight sunglasses",
+     "a delightful jar of sunscreen"],
+)  # fmt: skip
+def test_words_within_words_do_not_count(prompt: str) -> None:
+    """A panda is no pan, and lightweight is no light."""
+    assert optimise(prompt, has_image=False) == f"{prompt}, {CAMERA}, {LIGHT}, {STYLE}"
+
+
+@pytest.mark.parametrize("prompt", ["Ring on velvet", "King on a throne", "a zooming car"])
+def test_a_subject_is_not_taken_for_a_movement(prompt: str) -> None:
+    """Nouns in -ing are subjects."""
+    assert optimise(prompt, has_image=True).startswith(prompt)
 
 
 @pytest.mark.parametrize("prompt", ["", "zooming in slowly", "the camera tilts up"])
 def test_an_image_is_the_subject_of_a_movement(prompt: str) -> None:
-    """With an image, a prompt without a subject is about the picture."""
-    assert optimise(prompt, has_image=True).startswith(SUBJECT)
+    """A prompt without a subject is about the picture, or about a product without one."""
+    assert optimise(prompt, has_image=True).startswith(PICTURED)
+    assert optimise(prompt, has_image=False).startswith(SUBJECT)
 
 
 def test_optimising_twice_changes_nothing() -> None:

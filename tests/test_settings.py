@@ -43,6 +43,7 @@ def test_half_a_bucket_is_refused(missing: str, monkeypatch: pytest.MonkeyPatch)
     [
         ("ONETAKE_MAX_DURATION", "long"),
         ("ONETAKE_MAX_DURATION", "0"),
+        ("ONETAKE_MAX_DURATION", "inf"),
         ("ONETAKE_LINK_EXPIRY", "604801"),
         ("ONETAKE_PRICE_PER_SECOND", "-1"),
     ],
@@ -56,9 +57,10 @@ def test_a_senseless_value_is_named(
         Settings.read()
 
 
-def test_an_endpoint_needs_a_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("endpoint", ["s3.example.com", "https://", "ftp://a.b", "https://a b"])
+def test_an_endpoint_is_a_web_address(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bare host is the commonest slip."""
-    for name, value in {**BUCKET, "BUCKET_ENDPOINT_URL": "s3.example.com"}.items():
+    for name, value in {**BUCKET, "BUCKET_ENDPOINT_URL": endpoint}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match="https://"):
         Settings.read()

@@ -18,6 +18,7 @@ from rich.table import Table
 from onetake import job as jobs
 from onetake import models, tables
 from onetake.errors import JobError, OnetakeError
+from onetake.inputs import load_image
 from onetake.settings import Settings
 from onetake.storage.local import LocalStore
 from onetake.take import Worker, make_take, plan_job
@@ -36,10 +37,15 @@ NegativeOption = Annotated[str | None, typer.Option(help="What it must not show.
 SizeOption = Annotated[str | None, typer.Option(help="Delivered size, such as 1280*720.")]
 DurationOption = Annotated[float | None, typer.Option(help="Seconds.")]
 FpsOption = Annotated[float | None, typer.Option(help="Delivered frames a second.")]
-StepsOption = Annotated[int | None, typer.Option(help="Denoising steps.")]
+StepsOption = Annotated[int | None, typer.Option("--steps", help="Denoising steps.")]
 SeedOption = Annotated[int | None, typer.Option(help="The same seed gives the same frames.")]
 ModelOption = Annotated[str | None, typer.Option(help="A name from `onetake models`.")]
 JobOption = Annotated[Path | None, typer.Option(help="A whole request as a JSON file.")]
+# Fields of a job file that an option replaces although it has another name.
+_RIVALS = {
+    "duration": ("num_frames",),
+    "size": ("width", "height", "resolution", "aspect_ratio"),
+}
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON alone on stdout.")]
 
 
@@ -52,25 +58,19 @@ def generate(
     size: SizeOption = None,
     duration: DurationOption = None,
     fps: FpsOption = None,
-    steps: StepsOption = None,
+    num_inference_steps: StepsOption = None,
     seed: SeedOption = None,
     model: ModelOption = None,
     job: JobOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a video file, and its poster beside it."""
-    asked = _asked(job, locals())
-    container = output.suffix.lstrip(".") or "mp4"
-    given = asked.get("output")
-    asked["output"] = {
-        **({"codec": "av1"} if container == "webm" else {}),
-        **(given if isinstance(given, dict) else {}),
-        "container": container,
-    }
     try:
+        asked = _asked(job, locals())
+        asked["output"] = _output(asked.get("output"), output.suffix.lstrip("."))
         settings = Settings.read()
         # A wrong request is answered before any bar is drawn.
-        plan_job(jobs.Job.parse(asked), settings)[1](None)
+        plan_job(jobs.Job.parse(asked), settings)[2](None)
         worker = Worker(settings, LocalStore(output.parent))
         with Progress(
             TextColumn("{task.description}"),
@@ -85,18 +85,17 @@ def generate(
                 where = f"segment {progress.segment} of {progress.segments}"
                 bar.update(task, completed=progress.fraction, description=where)
 
-            result = make_take(worker, output.stem, asked, show, name=output.stem)
+            result = make_take(worker, output.stem, asked, show)
     except OnetakeError as error:
         raise _refused(error) from error
     if as_json:
         print(result.model_dump_json(indent=2))
         return
     for note in result.notes:
-        err.print(f"note: {note}")
-    out.print(
+        err.print(f"note: {note}", markup=False)
+    print(
         f"{output}: {result.duration:g} s, {result.width}x{result.height}, {result.fps:g} fps, "
-        f"{result.model}, seed {result.seed}",
-        highlight=False,
+        f"{result.model}, seed {result.seed}"
     )
 
 
@@ -108,7 +107,7 @@ def plan(
     size: SizeOption = None,
     duration: DurationOption = None,
     fps: FpsOption = None,
-    steps: StepsOption = None,
+    num_inference_steps: StepsOption = None,
     seed: SeedOption = None,
     model: ModelOption = None,
     job: JobOption = None,
@@ -118,8 +117,10 @@ def plan(
     try:
         settings = Settings.read()
         asked = jobs.Job.parse(_asked(job, locals()))
-        spec, plan_for = plan_job(asked, settings, planning=True)
+        spec, _note, plan_for = plan_job(asked, settings, planning=True)
         planned = plan_for(None)
+        if asked.image:
+            planned = plan_for(load_image(asked.image, "image", settings).size)
     except OnetakeError as error:
         raise _refused(error) from error
     delivered = {
@@ -155,7 +156,10 @@ def plan(
 @app.command(name="models")
 def list_models() -> None:
     """Show the model table, and which weights are here."""
-    settings = Settings.read()
+    try:
+        settings = Settings.read()
+    except OnetakeError as error:
+        raise _refused(error) from error
     header, *rows = tables.models()
     table = Table(*header, "weights")
     for name, *rest in rows:
@@ -171,21 +175,45 @@ def schema() -> None:
 
 
 def _asked(job: Path | None, options: dict[str, Any]) -> dict[str, Any]:
-    """The request that the options make, on top of the file's."""
-    asked: dict[str, Any] = {}
-    if job is not None:
-        try:
-            asked = json.loads(job.read_text())
-        except (OSError, ValueError):
-            raise _refused(JobError("--job", f"{job} is no readable JSON file")) from None
-        asked = asked.get("input", asked) if isinstance(asked, dict) else {"input": asked}
-    fields = [*jobs.Job.model_fields, *jobs.SYNONYMS]
-    given = {name: options[name] for name in fields if options.get(name) is not None}
-    given.pop("output", None)
+    """The request that the options make, on top of the file's.
+
+    Raises:
+        JobError: a file cannot be read.
+    """
+    given = {name: options[name] for name in jobs.Job.model_fields if options.get(name) is not None}
+    given.pop("output", None)  # here the name of the file
     image = given.get("image")
     if image and "://" not in image:
         given["image"] = _data_uri(Path(image))
-    return asked | given
+    written = _written(job) if job else {}
+    overridden = {rival for name in given for rival in (name, *_RIVALS.get(name, ()))}
+    kept = {
+        name: value
+        for name, value in written.items()
+        if jobs.SYNONYMS.get(name, name) not in overridden
+    }
+    return kept | given
+
+
+def _written(job: Path) -> dict[str, Any]:
+    """The request in a file, with or without RunPod's envelope."""
+    try:
+        written = json.loads(job.read_text())
+    except (OSError, ValueError):
+        raise JobError("--job", f"{job} is no readable JSON file") from None
+    if isinstance(written, dict):
+        written = written.get("input", written)
+    if not isinstance(written, dict):
+        raise JobError("--job", f'{job} holds no request; write {{"prompt": "..."}}')
+    return written
+
+
+def _output(written: object, container: str) -> object:
+    """The `output` of a request whose result goes to a file with the suffix ``container``."""
+    if written is not None and not isinstance(written, dict):
+        return written  # for the parser to refuse
+    codec = {"codec": "av1"} if container == "webm" else {}
+    return {**codec, **(written or {}), "container": container, "delivery": "url"}
 
 
 def _data_uri(path: Path) -> str:
@@ -193,7 +221,7 @@ def _data_uri(path: Path) -> str:
     try:
         return "data:;base64," + base64.b64encode(path.read_bytes()).decode()
     except OSError:
-        raise _refused(JobError("--image", f"{path} cannot be read; check its name")) from None
+        raise JobError("--image", f"{path} cannot be read; check its name") from None
 
 
 def _refused(error: OnetakeError) -> typer.Exit:

@@ -24,6 +24,7 @@ from onetake.errors import EncodeError, StageError
 from onetake.job import Output
 
 QUEUED_BATCHES = 4  # a second of 24 fps is 6 batches of one latent each
+STALL_SECONDS = 120.0  # without ffmpeg taking a batch, or ending after the last one
 STDERR_LINES = 20
 _COLOURS = {
     "color_primaries": "bt709",
@@ -76,23 +77,40 @@ class EncoderChoice:
         return self.encoder.name
 
 
-def choose_encoder(codec: str) -> EncoderChoice:
-    """The card's encoder where the card and the ffmpeg build have it, else the software one."""
-    card, software = _ENCODERS[codec]
-    if _runs(card.name):
+def choose_encoder(output: Output, size: tuple[int, int] = (256, 256)) -> EncoderChoice:
+    """The card's encoder where it runs at ``size`` (width, height), else the software one.
+
+    Raises:
+        EncodeError: there is no ffmpeg that starts.
+    """
+    card, software = _ENCODERS[output.codec]
+    if _runs(card.name, size):
         return EncoderChoice(card, "the card and this ffmpeg have it")
-    return EncoderChoice(software, f"{card.name} does not run on this machine")
+    return EncoderChoice(software, f"{card.name} does not run on this machine at this size")
 
 
 @cache
-def _runs(name: str) -> bool:
-    """Whether an encoder really encodes, tried once a process on a few grey frames."""
-    trial = ffmpeg.input("color=gray:size=256x256:rate=24:duration=0.2", format="lavfi")
-    process = trial.output("-", vcodec=name, pix_fmt="yuv420p", format="null").run_async(
-        cmd=imageio_ffmpeg.get_ffmpeg_exe(), pipe_stdout=True, pipe_stderr=True, pipe_stdin=True
-    )
+def _runs(name: str, size: tuple[int, int]) -> bool:
+    """Whether an encoder really encodes, tried once a process and size on a few grey frames."""
+    grey = f"color=gray:size={size[0]}x{size[1]}:rate=24:duration=0.2"
+    trial = ffmpeg.input(grey, format="lavfi")
+    process = _start(trial.output("-", vcodec=name, pix_fmt="yuv420p", format="null"))
     process.communicate()
     return bool(process.returncode == 0)
+
+
+def _start(command: Any) -> Any:
+    """Start ffmpeg with all three streams piped; gives the process."""
+    try:
+        return command.run_async(
+            cmd=imageio_ffmpeg.get_ffmpeg_exe(), pipe_stdin=True, pipe_stdout=True, pipe_stderr=True
+        )
+    except (OSError, RuntimeError) as error:
+        raise EncodeError(
+            "ffmpeg does not start; check IMAGEIO_FFMPEG_EXE or leave it unset",
+            command=command.compile(),
+            stderr=str(error),
+        ) from error
 
 
 class VideoEncoder:
@@ -102,7 +120,7 @@ class VideoEncoder:
     """
 
     def __init__(self, path: Path, size: tuple[int, int], fps: Fraction, output: Output) -> None:
-        self.choice = choose_encoder(output.codec)
+        self.choice = choose_encoder(output, size)
         self.frames_written = 0
         self._path = path
         self._command = _command(path, size, fps, output, self.choice.encoder)
@@ -110,9 +128,8 @@ class VideoEncoder:
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
 
     def __enter__(self) -> Self:
-        self._process = self._command.run_async(
-            cmd=imageio_ffmpeg.get_ffmpeg_exe(), pipe_stdin=True, pipe_stderr=True
-        )
+        self._process = _start(self._command)
+        self._process.stdout.close()  # the video goes to a file
         self._threads = [
             threading.Thread(target=self._feed, args=(self._process.stdin,), daemon=True),
             threading.Thread(target=self._drain, args=(self._process.stderr,), daemon=True),
@@ -125,12 +142,15 @@ class VideoEncoder:
         """Hand over uint8 RGB frames of shape (f, height, width, 3).
 
         Raises:
-            EncodeError: ffmpeg has stopped.
+            EncodeError: ffmpeg has stopped, or takes no more frames.
         """
         if self._process.poll() is not None:
             self._fail()
         self.frames_written += len(batch)
-        self._queue.put(batch)
+        try:
+            self._queue.put(batch, timeout=STALL_SECONDS)
+        except queue.Full:
+            self._fail()
 
     def __exit__(
         self,
@@ -140,10 +160,14 @@ class VideoEncoder:
     ) -> None:
         if kind is not None:
             self._process.kill()
+        # A stalled ffmpeg is ended too: nothing here waits for ever.
+        watchdog = threading.Timer(STALL_SECONDS, self._process.kill)
+        watchdog.start()
         self._queue.put(None)
         for thread in self._threads:
             thread.join()
         self._process.wait()
+        watchdog.cancel()
         if kind is not None:
             self._path.unlink(missing_ok=True)
         elif self._process.returncode != 0:
@@ -167,6 +191,7 @@ class VideoEncoder:
                 self._stderr.append(line.decode(errors="replace").rstrip())
 
     def _fail(self) -> None:
+        self._process.kill()
         self._threads[1].join()
         self._path.unlink(missing_ok=True)
         raise EncodeError(

@@ -10,12 +10,15 @@ import io
 import ipaddress
 import re
 import socket
+import struct
+import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from onetake.errors import JobError
 from onetake.settings import Settings
@@ -28,6 +31,12 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 DEADLINE = 60.0  # seconds for one input, redirects and all
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 15.0  # seconds
 MAX_REDIRECTS = 5
+# Global by the registry's letter: IPv4 inside IPv6 (compatible, NAT64, Teredo, 6to4), the old
+# site-local range, and the address that Azure gives its metadata host.
+_NOT_PUBLIC = [
+    ipaddress.ip_network(text)
+    for text in ("::/96", "64:ff9b::/96", "2001::/32", "2002::/16", "fec0::/10", "168.63.129.16/32")
+]
 # Pillow's own guard warns or raises by configuration; `_check_picture` is stricter.
 Image.MAX_IMAGE_PIXELS = None
 _KINDS = "a JPEG, PNG or WebP picture"
@@ -67,8 +76,12 @@ def _decode_base64(text: str, field: str) -> bytes:
 def _read_volume(source: str, field: str, root: Path | None) -> bytes:
     if root is None:
         raise JobError(field, "names a file, and this worker takes none; give an https URL")
-    path = Path(source).resolve()
-    if not (path.is_relative_to(root.resolve()) and path.is_file()):
+    try:
+        path = Path(source).resolve()
+        inside = path.is_relative_to(root.resolve()) and path.is_file()
+    except (OSError, ValueError, RuntimeError):  # no name at all, or links in a circle
+        inside = False
+    if not inside:
         raise JobError(field, "is no file of the worker's input folder; check its name")
     with path.open("rb") as opened:
         return _capped(opened.read(MAX_BYTES + 1), field)
@@ -81,6 +94,31 @@ def _capped(data: bytes, field: str) -> bytes:
 
 
 def _download(url: str, field: str, *, allow_private: bool) -> bytes:
+    """The body at ``url`` before the deadline, whatever the server does.
+
+    A server can send a byte now and then and never time out, so it is read by a thread of its own,
+    which is left behind when the deadline passes.
+    """
+    fetched: Future[bytes] = Future()
+
+    def fetch() -> None:
+        try:
+            fetched.set_result(_follow(url, field, allow_private=allow_private))
+        except BaseException as error:  # noqa: BLE001 - handed over to the one who waits
+            fetched.set_exception(error)
+
+    threading.Thread(target=fetch, name="fetch", daemon=True).start()
+    try:
+        return fetched.result(DEADLINE)
+    except TimeoutError:
+        raise JobError(
+            field,
+            f"its URL took over {DEADLINE:g} s; give a faster one",
+            code="input_unreachable",
+        ) from None
+
+
+def _follow(url: str, field: str, *, allow_private: bool) -> bytes:
     """The body at ``url``, following redirects, each to a public address only."""
     ends = time.monotonic() + DEADLINE
     with requests.Session() as session:
@@ -119,13 +157,9 @@ def _body(answer: requests.Response, field: str, ends: float) -> bytes:
     data = bytearray()
     for chunk in answer.iter_content(1 << 16):
         data += chunk
-        _capped(bytes(data) if len(data) > MAX_BYTES else b"", field)
-        if time.monotonic() > ends:
-            raise JobError(
-                field, f"its URL took over {DEADLINE:.0f} s; give a faster one",
-                code="input_unreachable",
-            )  # fmt: skip
-    return bytes(data)
+        if len(data) > MAX_BYTES or time.monotonic() > ends:
+            break  # too large, or nobody waits any more
+    return _capped(bytes(data), field)
 
 
 def _check_public(url: str, field: str) -> None:
@@ -140,12 +174,19 @@ def _check_public(url: str, field: str) -> None:
     if parts.scheme not in {"http", "https"}:
         raise JobError(field, "its URL redirects away from http; give the last one")
     for *_, address in found:
-        if not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_global:
+        if not _is_public(str(address[0])):
             raise JobError(
                 field,
                 "its URL leads to a private address; give a public one",
                 code="input_forbidden",
             )
+
+
+def _is_public(address: str) -> bool:
+    """Whether ``address`` is out on the internet, and no other address in disguise."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    hidden = any(ip in network for network in _NOT_PUBLIC if network.version == ip.version)
+    return ip.is_global and not (ip.is_multicast or hidden)
 
 
 def _decode(data: bytes, field: str) -> Image.Image:
@@ -173,15 +214,35 @@ def _check_picture(picture: Image.Image, field: str) -> None:
     if min(picture.size) < MIN_SIDE:
         problem = f"has {picture.width}x{picture.height} pixels; {MIN_SIDE} a side are the fewest"
         raise JobError(field, problem)
-    if getattr(picture, "n_frames", 1) > 1:
+    # A phone's JPEG may carry a second picture (depth, HDR gain): MPO, of which the first counts.
+    if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
         raise JobError(field, "is animated; give a still picture")
 
 
 def _upright_rgb(picture: Image.Image) -> Image.Image:
-    upright = ImageOps.exif_transpose(picture)
+    picture.load()
+    try:
+        upright = ImageOps.exif_transpose(picture)
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error):  # damaged EXIF is no EXIF
+        upright = picture
+    upright = _to_srgb(upright)
     if upright.mode.startswith("I"):  # 16 bits a channel, which convert() would clip, not scale
         upright = upright.point(lambda level: level / 256).convert("L")
     if upright.has_transparency_data:
         white = Image.new("RGBA", upright.size, "white")
         return Image.alpha_composite(white, upright.convert("RGBA")).convert("RGB")
     return upright.convert("RGB")
+
+
+def _to_srgb(picture: Image.Image) -> Image.Image:
+    """A picture with a colour profile of its own (Display P3, a printer's CMYK), in sRGB."""
+    profile = picture.info.get("icc_profile")
+    if not profile or picture.mode not in {"RGB", "CMYK"}:
+        return picture
+    srgb = ImageCms.createProfile("sRGB")
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(picture, source, srgb, outputMode="RGB")
+    except (OSError, ImageCms.PyCMSError):  # a profile that does not fit the picture
+        return picture
+    return converted or picture

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from onetake.errors import JobError
 
 MAX_PROMPT = 2000  # characters; the text encoder reads 512 tokens
-MIN_SIDE, MAX_SIDE = 64, 1920
+MIN_SIDE, MAX_SIDE = 64, 2560
 SHOWN_CHARACTERS = 60
 MAX_SEED = 2**53 - 1  # the largest that survives JSON in every client
 
@@ -169,8 +169,12 @@ class Job(_Asked):
         return int(width), int(height)
 
 
+def _nearest_side(side: int) -> int:
+    return min(max(side - side % 2, MIN_SIDE), MAX_SIDE)
+
+
 def _check_side(name: str, side: int) -> None:
-    nearest = min(max(side - side % 2, MIN_SIDE), MAX_SIDE)
+    nearest = _nearest_side(side)
     if side != nearest:
         raise JobError(
             "size",
@@ -183,6 +187,8 @@ def _canonical(given: dict[str, Any]) -> dict[str, Any]:
     named: dict[str, Any] = {}
     for name, value in given.items():
         canonical = SYNONYMS.get(name, name)
+        if canonical not in Job.model_fields:
+            raise _unknown(name, [*Job.model_fields, *SYNONYMS])
         if canonical in named:
             raise JobError(name, f"says the same as another field; keep {canonical} alone")
         named[canonical] = value
@@ -216,7 +222,9 @@ _PROBLEMS: dict[str, Callable[[Any, dict[str, Any]], str]] = {
     "less_than_equal": lambda value, ctx: (
         f"{shown(value)} is too large; the nearest legal value is {ctx['le']}"
     ),
-    "multiple_of": lambda value, _: f"{value} is odd; the nearest legal value is {value - 1}",
+    "multiple_of": lambda value, _: (
+        f"{shown(value)} is odd; the nearest legal value is {_nearest_side(value)}"
+    ),
     "literal_error": lambda value, ctx: _not_one_of(value, ctx["expected"]),
     "string_too_long": lambda value, ctx: (
         f"has {len(value):,} characters; the longest legal text has {ctx['max_length']:,}"
@@ -241,19 +249,17 @@ def _explain(error: ErrorDetails, asked_as: Mapping[str, str]) -> JobError:
     loc, value = error["loc"], error["input"]
     field = ".".join(str(part) for part in loc)
     if error["type"] == "extra_forbidden":
-        hint = nearest_name(loc[-1], _fields_beside(loc)) or "; leave it out"
-        return JobError(shown(field)[1:-1], f"is no field of a job{hint}", code="unknown_field")
+        part = Output if loc[0] == "output" else SegmentRequest
+        return _unknown(field, part.model_fields)
     describe = _PROBLEMS.get(error["type"])
     problem = describe(value, error.get("ctx", {})) if describe else f"{shown(value)} is not legal"
     return JobError(asked_as.get(field, field), problem)
 
 
-def _fields_beside(loc: tuple[int | str, ...]) -> list[str]:
-    """Names that would have been legal where an unknown one stood."""
-    parents: dict[object, type[BaseModel]] = {"output": Output, "segments": SegmentRequest}
-    if len(loc) == 1:
-        return [*Job.model_fields, *SYNONYMS]
-    return list(parents[loc[0]].model_fields)
+def _unknown(field: str, known: Iterable[str]) -> JobError:
+    """The refusal of a field that is not among the ``known`` ones of its place."""
+    hint = nearest_name(field.rpartition(".")[2], known) or "; leave it out"
+    return JobError(shown(field)[1:-1], f"is no field of a job{hint}", code="unknown_field")
 
 
 def schema() -> dict[str, Any]:

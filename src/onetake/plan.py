@@ -156,10 +156,15 @@ def plan_take(
 
     fps = _rate(job, spec)
     num_frames = _delivered_frames(job, fps, terms.max_duration)
+    lasting = float(num_frames / fps)
+    if job.duration is not None and abs(lasting - job.duration) > 0.001:  # noqa: PLR2004 - seconds
+        notes.append(f"{num_frames} whole frames at {float(fps):g} fps last {lasting:.3f} s")
     if fps != spec.native_fps:
         notes.append(f"generated at {spec.native_fps} fps, resampled to {float(fps):g} fps")
     # The last delivered frame lies at (num_frames - 1) / fps; the frame after it is blended in.
     generated_frames = math.ceil((num_frames - 1) * spec.native_fps / fps) + 1
+    if generated_frames > spec.max_frames and not spec.overlaps:
+        raise _too_long(job, spec, fps)
     segments = _segments(job, spec, generated_frames, prompt, seed)
     steps = job.num_inference_steps or spec.num_inference_steps
     return Plan(
@@ -220,7 +225,7 @@ def _delivered_size(
         nearest = _even(min(size) * MAX_RATIO)
         raise JobError(
             "size",
-            f"{_times(size)} is {ratio:.1f} times as long as wide; at most {MAX_RATIO:g} is legal, "
+            f"{_times(size)} is {ratio:.2f} times as long as wide; at most {MAX_RATIO:g} is legal, "
             f"such as {nearest} by {min(size)}",
         )
     return size
@@ -243,8 +248,13 @@ def _open_size(job: Job, spec: ModelSpec, image_size: tuple[int, int] | None) ->
         )
     short = float(str(job.resolution)[:-1]) if job.resolution else min(spec.default_size)
     width, height = (short * ratio, short) if ratio >= 1 else (short, short / ratio)
-    shrink = min(1, MAX_SIDE / max(width, height))
-    return _even(width * shrink), _even(height * shrink)
+    if max(width, height) > MAX_SIDE:
+        raise JobError(
+            "resolution",
+            f"{job.resolution} is {_even(max(width, height))} pixels long at this ratio; at most "
+            f"{MAX_SIDE} are legal, so ask for a lower one",
+        )
+    return _even(width), _even(height)
 
 
 def _generated_size(size: tuple[int, int], spec: ModelSpec) -> tuple[int, int]:
@@ -296,14 +306,6 @@ def _segments(job: Job, spec: ModelSpec, total: int, prompt: str, seed: int) -> 
     overlap = job.overlap_frames or spec.default_overlap
     if total <= spec.max_frames:
         count, overlap = 1, 0
-    elif not spec.overlaps:
-        longest = spec.max_frames / spec.native_fps
-        raise JobError(
-            "duration",
-            f"{spec.name} cannot continue a segment; the nearest legal value is {longest:.2f} "
-            "seconds, or ask for another model",
-            code="unsupported",
-        )
     else:
         count = 1 + math.ceil((total - spec.max_frames) / (spec.max_frames - overlap))
     # count * num_frames - (count - 1) * overlap >= total, with num_frames = frame_step * k + 1
@@ -322,6 +324,21 @@ def _segments(job: Job, spec: ModelSpec, total: int, prompt: str, seed: int) -> 
             start_frame=index * (num_frames - overlap) + (overlap if index else 0),
         )
         for index in range(count)
+    )
+
+
+def _too_long(job: Job, spec: ModelSpec, fps: Fraction) -> JobError:
+    """The refusal of a take longer than the one segment that ``spec`` can make."""
+    frames = math.floor((spec.max_frames - 1) * fps / spec.native_fps) + 1
+    if job.num_frames is not None:
+        field, longest = "num_frames", str(frames)
+    else:
+        field, longest = "duration", f"{math.floor(100 * frames / fps) / 100:g}"
+    return JobError(
+        field,
+        f"{spec.name} cannot continue a segment; the nearest legal value is {longest}, or ask for "
+        "another model",
+        code="unsupported",
     )
 
 

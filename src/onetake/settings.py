@@ -3,6 +3,7 @@
 Nothing else reads ``os.environ``. Variable names that RunPod's own SDK uses keep their names.
 """
 
+import re
 from pathlib import Path
 from typing import Self
 
@@ -12,13 +13,18 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from onetake.errors import SettingsError
 
 WEEK_SECONDS = 7 * 24 * 3600
+_ENDPOINT = re.compile(r"https?://[\w.\[\]:-]+(/\S*)?", re.IGNORECASE)
 
 
 class Settings(BaseSettings):
     """What the operator decides; every field is one environment variable."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ONETAKE_", frozen=True, extra="ignore", env_ignore_empty=True
+        env_prefix="ONETAKE_",
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        allow_inf_nan=False,
     )
 
     model: str | None = Field(None, description="Default model; unset: the best that runs here")
@@ -112,5 +118,7 @@ class Settings(BaseSettings):
                 "not set; a worker that takes jobs needs a bucket for its results, so set all of "
                 + ", ".join(values),
             )
-        if self.bucket_endpoint_url and "://" not in self.bucket_endpoint_url:
-            raise SettingsError("BUCKET_ENDPOINT_URL", "is not a URL; write https:// before it")
+        if self.bucket_endpoint_url and not _ENDPOINT.fullmatch(self.bucket_endpoint_url):
+            raise SettingsError(
+                "BUCKET_ENDPOINT_URL", "is no web address; write it like https://s3.example.com"
+            )

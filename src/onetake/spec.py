@@ -104,5 +104,8 @@ class VideoModel(Protocol):
             DeviceError: the card ran out of memory or was lost.
         """
 
+    def count_tokens(self, prompt: str) -> int:
+        """Tokens of ``prompt``, of which the model reads `spec.max_sequence_length`."""
+
     def peak_gib(self) -> float | None:
         """Peak memory of the card since the last call, in GiB; None without a card."""

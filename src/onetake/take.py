@@ -21,12 +21,12 @@ import numpy as np
 from onetake import models, tuning
 from onetake.chain import generate_take
 from onetake.clip import FrameStream, cover
-from onetake.encode import CONTENT_TYPES, VideoEncoder, write_poster
+from onetake.encode import CONTENT_TYPES, VideoEncoder, choose_encoder, write_poster
 from onetake.errors import DeviceError, JobError, OnetakeError, StageError
 from onetake.estimate import DEFAULT_CARD
 from onetake.finish import finish
 from onetake.inputs import load_image
-from onetake.job import Job, Progress, Result, Safety, Seam
+from onetake.job import Job, Output, Progress, Result, Safety, Seam
 from onetake.plan import Plan, Terms, plan_take
 from onetake.prompt import optimise
 from onetake.settings import Settings
@@ -53,8 +53,10 @@ class Worker:
 
         Raises:
             SettingsError: there is none.
+            EncodeError: there is no ffmpeg that runs.
         """
-        self.model(models.default_model(self.settings))
+        choose_encoder(Output())
+        self.model(models.default_model(self.settings)[0])
 
     def model(self, spec: ModelSpec) -> VideoModel:
         """``spec``, loaded; one that was loaded before is let go."""
@@ -65,34 +67,37 @@ class Worker:
         return self._model
 
     def answer(
-        self, job_id: str, asked: object, on_progress: Callable[[Progress], None] | None = None
+        self, job_id: object, asked: object, on_progress: Callable[[Progress], None] | None = None
     ) -> dict[str, Any]:
         """The result as JSON, or ``{"error": "<code>: <sentence>"}``; never raises an Exception.
 
         ``refresh_worker`` beside an error asks RunPod to replace this worker.
         """
+        name = safe_name(str(job_id))
         try:
-            return make_take(self, job_id, asked, on_progress).model_dump(mode="json")
+            return make_take(self, name, asked, on_progress).model_dump(mode="json")
         except JobError as error:
-            log.info("job %s refused: %s", safe_name(job_id), error)
+            log.info("job %s refused: %s", name, error)
             return {"error": str(error)}
         except OnetakeError as error:
             # The traceback ends with the error's own sentence; what only we may know comes first.
-            log.exception("job %s failed\n%s", safe_name(job_id), error.detail)
+            log.exception("job %s failed\n%s", name, error.detail)
             refused: dict[str, Any] = {"error": str(error)}
             if isinstance(error, DeviceError):
                 refused["refresh_worker"] = True
             return refused
         except Exception:
-            log.exception("job %s failed unexpectedly", safe_name(job_id))
+            log.exception("job %s failed unexpectedly", name)
             return {"error": "internal_error: the worker failed; send the job again"}
 
 
 PlanFor = Callable[[tuple[int, int] | None], Plan]  # of the input image's size, once it is known
 
 
-def plan_job(job: Job, settings: Settings, *, planning: bool = False) -> tuple[ModelSpec, PlanFor]:
-    """Steps 2 and 3: the model, and the plan as a function of the input image's size.
+def plan_job(
+    job: Job, settings: Settings, *, planning: bool = False
+) -> tuple[ModelSpec, str, PlanFor]:
+    """Steps 2 and 3: the model, a note on it, and the plan as a function of the image's size.
 
     The image is fetched after a first plan has found the job to be legal, and its ratio may
     decide the size. With ``planning`` the model's weights need not be here.
@@ -100,7 +105,7 @@ def plan_job(job: Job, settings: Settings, *, planning: bool = False) -> tuple[M
     Raises:
         JobError: the job cannot be honoured.
     """
-    spec = models.resolve(job.model, settings, need_weights=not planning)
+    spec, note = models.resolve(job.model, settings, need_weights=not planning)
     profile = tuning.resolve(job.profile)
     prompt = job.prompt.strip()
     if job.enable_prompt_optimization:
@@ -114,7 +119,7 @@ def plan_job(job: Job, settings: Settings, *, planning: bool = False) -> tuple[M
         prompt=prompt,
         seed=secrets.randbelow(2**32) if job.seed < 0 else job.seed,
     )
-    return spec, lambda image_size: planned(image_size=image_size)
+    return spec, note, lambda image_size: planned(image_size=image_size)
 
 
 def _card_for(spec: ModelSpec) -> str | None:
@@ -124,20 +129,17 @@ def _card_for(spec: ModelSpec) -> str | None:
 
 def make_take(
     worker: Worker,
-    job_id: str,
+    name: str,
     asked: object,
     on_progress: Callable[[Progress], None] | None = None,
-    *,
-    name: str | None = None,
 ) -> Result:
     """One job, from what was asked to its result.
 
     Args:
         worker: the model and the store.
-        job_id: for the log.
+        name: of the stored files, and the job's in the log.
         asked: the job's ``input``, as JSON gave it.
         on_progress: called after each denoising step; may raise to stop the job.
-        name: of the stored files; made from ``job_id`` when left out.
 
     Raises:
         OnetakeError: whose text a client may see.
@@ -147,7 +149,7 @@ def make_take(
     # 1. Parse
     job = Job.parse(asked)
     # 2. Resolve the model and the profile
-    spec, plan_for = plan_job(job, worker.settings)
+    spec, model_note, plan_for = plan_job(job, worker.settings)
     # 3. Plan
     plan = plan_for(None)
     # 4. Fetch
@@ -157,7 +159,7 @@ def make_take(
             image = load_image(job.image, "image", worker.settings)
             plan = plan_for(image.size)
             first_frame = np.array(cover(image, plan.generated_size))[None]
-    log.info("job %s: %d segments of %s", safe_name(job_id), len(plan.segments), spec.name)
+    log.info("job %s: %d segments of %s", name, len(plan.segments), spec.name)
     with clock.stage("load"):
         model = worker.model(spec)
         model.peak_gib()  # starts a new peak
@@ -174,7 +176,7 @@ def make_take(
             written = _encode(frames, plan, job, video, poster)
         # 8. Store
         with clock.stage("store"):
-            links = _store(worker.store, name or safe_name(job_id), job, video, poster)
+            links = _store(worker.store, name, job, video, poster)
     # 9. Answer
     return Result(
         **links,
@@ -205,7 +207,7 @@ def make_take(
             "host_peak_gib": _rounded(host_peak_gib()),
             "card_peak_gib": _rounded(model.peak_gib()),
         },
-        notes=_notes(plan, job, spec, links),
+        notes=_notes(plan, job, model, model_note, links),
     )
 
 
@@ -239,19 +241,26 @@ def _store(store: Store, name: str, job: Job, video: Path, poster: Path) -> dict
         return {"video_url": None, "result": None, "poster_url": None, "video_base64": encoded}
     container = job.output.container
     link = store.put(video, f"{name}.{container}", CONTENT_TYPES[container])
-    return {
-        "video_url": link,
-        "result": link,
-        "poster_url": store.put(poster, f"{name}.jpg", "image/jpeg"),
-    }
+    try:
+        poster_link = store.put(poster, f"{name}.poster.jpg", "image/jpeg")
+    except StageError as error:  # a finished take is not given up for its poster
+        log.warning("job %s: no poster: %s\n%s", name, error, error.detail)
+        poster_link = None
+    return {"video_url": link, "result": link, "poster_url": poster_link}
 
 
-def _notes(plan: Plan, job: Job, spec: ModelSpec, links: dict[str, Any]) -> list[str]:
-    notes = list(plan.notes)
-    if job.model is None and spec.name == models.TINY:
-        notes.append("made by the embedded model, since no GPU and no weights were found")
+def _notes(
+    plan: Plan, job: Job, model: VideoModel, model_note: str, links: dict[str, Any]
+) -> list[str]:
+    notes = [*plan.notes, model_note] if model_note else list(plan.notes)
+    for field, text in (("prompt", plan.prompt), ("negative_prompt", plan.negative_prompt)):
+        tokens, read = model.count_tokens(text), model.spec.max_sequence_length
+        if tokens > read:
+            notes.append(f"{field} has {tokens} tokens, of which {plan.model} reads {read}")
     if job.output.delivery == "base64" and links["video_url"]:
         notes.append(f"over {MAX_BASE64_BYTES >> 20} MiB, the most that base64 carries: stored")
+    if links["video_url"] and not links["poster_url"]:
+        notes.append("the poster could not be stored")
     if job.enable_safety_checker:
         notes.append("nothing was checked: " + NOT_CHECKED.reason)
     return notes
@@ -262,7 +271,8 @@ def safe_name(job_id: str) -> str:
     name = re.sub(r"[^A-Za-z0-9_-]", "_", job_id)[:80]
     if name == job_id:
         return name
-    return f"{name}-{hashlib.sha256(job_id.encode()).hexdigest()[:8]}"
+    digest = hashlib.sha256(job_id.encode(errors="surrogatepass")).hexdigest()
+    return f"{name}-{digest[:8]}"
 
 
 def _rounded(value: float | None) -> float | None:

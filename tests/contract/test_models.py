@@ -4,7 +4,8 @@ import importlib
 
 import pytest
 
-from onetake.models import MODELS, find_weights
+from onetake.errors import SettingsError
+from onetake.models import MODELS, card_name, default_model, find_weights
 from onetake.settings import Settings
 from onetake.spec import ModelSpec
 
@@ -38,6 +39,24 @@ def test_the_loader_exists(spec: ModelSpec) -> None:
 def test_missing_weights_are_missing(spec: ModelSpec, settings: Settings) -> None:
     """Only the embedded model is here without anything having been fetched."""
     assert (find_weights(spec, settings) is not None) == (spec.repo_id == "")
+
+
+@pytest.mark.skipif(card_name() is not None, reason="this machine has a GPU")
+def test_a_worker_without_a_gpu_says_why_it_is_tiny(settings: Settings) -> None:
+    """In development the embedded model stands in, with the reason."""
+    open_settings = settings.model_copy(update={"model": None})
+    spec, note = default_model(open_settings)
+    assert (spec.name, note) == ("tiny", "made by the embedded model, since there is no GPU")
+
+
+@pytest.mark.skipif(card_name() is not None, reason="this machine has a GPU")
+def test_production_never_falls_back(settings: Settings) -> None:
+    """A production worker whose GPU is not seen refuses, unless the model was named."""
+    production = settings.model_copy(update={"model": None, "job_take_url": "http://x/?y"})
+    with pytest.raises(SettingsError, match="ONETAKE_MODEL: not set, and there is no GPU"):
+        default_model(production)
+    named = production.model_copy(update={"model": "tiny"})
+    assert default_model(named)[0].name == "tiny"
 
 
 def test_cached_models_are_found(settings: Settings, tmp_path) -> None:

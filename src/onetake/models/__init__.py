@@ -4,6 +4,7 @@ A row names its module, which is imported only when the model is loaded: the tab
 no torch.
 """
 
+import gc
 import hashlib
 import importlib
 from functools import cache
@@ -42,7 +43,7 @@ _ROWS = (
         text_encoder_gib=10.6,
         transformer_gib=9.3,
         vae_gib=1.3,
-        denoise_gib=5.1,
+        denoise_gib=7.3,
         decode_gib=10.6,
         vae_tflop=2011.0,
     ),
@@ -151,36 +152,37 @@ def card_name() -> str | None:
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
 
 
-def default_model(settings: Settings) -> ModelSpec:
-    """The model for jobs that name none.
+def default_model(settings: Settings) -> tuple[ModelSpec, str]:
+    """The model for jobs that name none, and why it is the embedded one when nobody chose that.
 
-    `ONETAKE_MODEL`, else the default of a GPU, else the embedded one. In production a missing
-    model is an error: answering with another would look like success.
+    `ONETAKE_MODEL`, else the default of a GPU, else the embedded one. In production a missing GPU
+    or model is an error: answering with another would look like success.
 
     Raises:
-        SettingsError: `ONETAKE_MODEL` is unknown, or production finds no weights.
+        SettingsError: `ONETAKE_MODEL` is unknown, or production finds no GPU or no weights.
     """
     if settings.model is not None:
         if settings.model not in MODELS:
             raise SettingsError("ONETAKE_MODEL", f"is none of {', '.join(MODELS)}")
-        return MODELS[settings.model]
+        return MODELS[settings.model], ""
     if card_name() is None:
-        return MODELS[TINY]
-    if find_weights(MODELS[DEFAULT_ON_GPU], settings):
-        return MODELS[DEFAULT_ON_GPU]
+        lacking = "there is no GPU"
+    elif find_weights(MODELS[DEFAULT_ON_GPU], settings) is None:
+        lacking = f"the weights of {DEFAULT_ON_GPU} are not here"
+    else:
+        return MODELS[DEFAULT_ON_GPU], ""
     if settings.production:
-        raise SettingsError(
-            "ONETAKE_WEIGHTS_DIR",
-            f"holds no weights of {DEFAULT_ON_GPU}; put them there or set ONETAKE_MODEL",
-        )
-    return MODELS[TINY]
+        raise SettingsError("ONETAKE_MODEL", f"not set, and {lacking}; mend that or name a model")
+    return MODELS[TINY], f"made by the embedded model, since {lacking}"
 
 
-def resolve(name: str | None, settings: Settings, *, need_weights: bool = True) -> ModelSpec:
-    """The model that a job asks for; its weights are here unless they are not needed.
+def resolve(
+    name: str | None, settings: Settings, *, need_weights: bool = True
+) -> tuple[ModelSpec, str]:
+    """The model that a job asks for, and a note on it; see `default_model`.
 
     Raises:
-        JobError: it is unknown, or its weights are missing; it is never replaced by another.
+        JobError: it is unknown, or its weights are needed and missing; it is never replaced.
     """
     if name is None:
         return default_model(settings)
@@ -191,7 +193,7 @@ def resolve(name: str | None, settings: Settings, *, need_weights: bool = True) 
         here = [spec.name for spec in MODELS.values() if find_weights(spec, settings)]
         problem = f"the weights of {name} are not on this worker, which has {', '.join(here)}"
         raise JobError("model", problem, code="model_unavailable")
-    return MODELS[name]
+    return MODELS[name], ""
 
 
 def load(spec: ModelSpec, settings: Settings) -> VideoModel:
@@ -200,6 +202,7 @@ def load(spec: ModelSpec, settings: Settings) -> VideoModel:
     if weights is None:
         raise SettingsError("ONETAKE_WEIGHTS_DIR", f"holds no weights of {spec.name}")
     _hush()
+    _free()
     module = importlib.import_module(spec.module)
     model: VideoModel = module.load(spec, weights, weights_revision(weights))
     return model
@@ -214,3 +217,12 @@ def _hush() -> None:
         logs = importlib.import_module(f"{name}.utils.logging")
         logs.set_verbosity_error()
         logs.disable_progress_bar()
+
+
+def _free() -> None:
+    """Give back the memory of a model that was let go: pipelines hold themselves in cycles."""
+    import torch  # noqa: PLC0415 - see card_name
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

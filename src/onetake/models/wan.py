@@ -143,6 +143,10 @@ class WanModel:
         finally:
             vae.clear_cache()
 
+    def count_tokens(self, prompt: str) -> int:
+        """See `VideoModel.count_tokens`."""
+        return len(self._text.tokenizer(prompt).input_ids)
+
     def peak_gib(self) -> float | None:
         """See `VideoModel.peak_gib`."""
         if self._device.type != "cuda":
@@ -173,7 +177,7 @@ def place(spec: ModelSpec, pipeline: WanPipeline, revision: str) -> WanModel:
     """
     if not torch.cuda.is_available():
         return WanModel(spec, pipeline, revision, torch.device("cpu"), "cpu")
-    device = torch.device("cuda")
+    device = torch.device("cuda", torch.cuda.current_device())
     free, total = torch.cuda.mem_get_info(device)
     limit = torch.cuda.get_per_process_memory_fraction(device) * total
     with _device_errors():
@@ -213,7 +217,7 @@ def _device_errors() -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise DeviceError(
             "out_of_memory",
-            "the card has too little memory for this job; ask for a smaller size or fewer frames",
+            "the card has too little memory for this job; ask for fewer frames or a smaller model",
             detail=str(error),
         ) from error
     except torch.AcceleratorError as error:

@@ -1,5 +1,6 @@
 """An S3-compatible bucket, with links that expire."""
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -20,6 +21,8 @@ _REASONS = {
     "InvalidAccessKeyId": "the bucket does not know the key; check BUCKET_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "the bucket refused the secret; check BUCKET_SECRET_ACCESS_KEY",
     "AccessDenied": "the key may not write to the bucket; check its policy",
+    "AuthorizationHeaderMalformed": "the bucket is in another region; check BUCKET_REGION",
+    "PermanentRedirect": "the bucket is in another region; check BUCKET_REGION",
 }
 
 
@@ -90,10 +93,7 @@ def _plain(secret: SecretStr | None) -> str | None:
 
 def _reason(error: Exception) -> str:
     """What the operator should check; the server's own words may hold hosts and keys."""
-    text = str(error)
-    for code, reason in _REASONS.items():
-        if code in text:
-            return reason
-    if "403" in text or "Forbidden" in text:
-        return _REASONS["AccessDenied"]
+    code = re.search(r"An error occurred \((\w+)\)", str(error))
+    if code and code[1] in _REASONS:
+        return _REASONS[code[1]]
     return "the bucket could not be reached or refused the file; the log says why"

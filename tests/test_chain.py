@@ -1,0 +1,119 @@
+"""Chaining, seen frame by frame: a model that writes into each frame its number in the take."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from test_plan import TINY, planned
+
+from onetake.chain import generate_take
+from onetake.finish import finish
+from onetake.job import Progress
+from onetake.spec import DenoiseRequest
+from onetake.telemetry import Stopwatch
+
+
+class Counter:
+    """A video model whose frame number i, counted over the whole take, holds i in every pixel.
+
+    A segment goes on counting from its context, so a frame that is doubled, lost or taken from the
+    wrong place shows in the numbers.
+    """
+
+    spec = TINY
+    revision = "counter"
+    placement = "cpu"
+
+    def __init__(self) -> None:
+        self.requests: list[DenoiseRequest] = []
+
+    def denoise(self, request: DenoiseRequest, on_step: Callable[[int], None]) -> DenoiseRequest:
+        """The request itself is the latents."""
+        self.requests.append(request)
+        on_step(0)
+        return request
+
+    def decode(self, latents: DenoiseRequest) -> Iterator[np.ndarray]:
+        """One frame, then fours, as the VAE gives them."""
+        start = 0 if latents.context is None else int(latents.context[0, 0, 0, 0])
+        numbers = np.arange(start, start + latents.num_frames, dtype=np.uint8)
+        frames = np.broadcast_to(
+            numbers[:, None, None, None], (len(numbers), latents.height, latents.width, 3)
+        )
+        yield frames[:1]
+        for at in range(1, len(frames), 4):
+            yield frames[at : at + 4]
+
+    def count_tokens(self, prompt: str) -> int:
+        """Unused here."""
+        return len(prompt)
+
+    def peak_gib(self) -> None:
+        """No card."""
+
+
+def chained(asked: dict[str, Any], first_frame: np.ndarray | None = None) -> tuple[Any, ...]:
+    """The plan, the numbers of the generated frames, the model, and the progress told."""
+    plan, model, told = planned(asked, TINY), Counter(), []
+    frames = generate_take(model, plan, first_frame, Stopwatch(), told.append)
+    return plan, np.concatenate(list(frames))[:, 0, 0, 0].tolist(), model, told
+
+
+@pytest.mark.parametrize("overlap", [1, 5, 9, 17])
+@pytest.mark.parametrize("duration", [0.1, 2, 2.1, 5, 12])
+def test_no_frame_is_doubled_or_lost(overlap: int, duration: float) -> None:
+    """Whatever the overlap, the take counts from 0 without a gap."""
+    plan, numbers, _, _ = chained({"duration": duration, "overlap_frames": overlap})
+    assert numbers == list(range(plan.generated_frames))
+
+
+def test_each_segment_continues_the_last_frames_of_the_one_before() -> None:
+    """The context is the overlap's frames, in order; the first segment has none."""
+    plan, _, model, _ = chained({"duration": 5, "overlap_frames": 9})
+    assert model.requests[0].context is None
+    for segment, request in zip(plan.segments[1:], model.requests[1:], strict=True):
+        numbers = request.context[:, 0, 0, 0].tolist()
+        assert numbers == list(range(segment.start_frame - 9, segment.start_frame))
+        assert request.seed == segment.seed
+
+
+def test_an_image_is_the_context_of_the_first_segment() -> None:
+    """It is delivered as the first frame, not dropped as an overlap is."""
+    image = np.zeros((1, 128, 224, 3), np.uint8)
+    plan, numbers, model, _ = chained({"duration": 3}, image)
+    assert np.array_equal(model.requests[0].context, image)
+    assert numbers == list(range(plan.generated_frames))
+
+
+def test_progress_names_segment_and_step() -> None:
+    """Segments and steps count from 1."""
+    plan, _, _, told = chained({"duration": 3, "num_inference_steps": 4})
+    assert told == [Progress("denoise", n, 2, 1, 4) for n in (1, 2)]
+    assert len(plan.segments) == 2
+
+
+def test_what_progress_raises_stops_the_take() -> None:
+    """A stop between two steps comes out at the reader."""
+    plan, model = planned({"duration": 5}, TINY), Counter()
+
+    def stop(progress: Progress) -> None:
+        if progress.segment == 2:
+            raise KeyboardInterrupt
+
+    frames = generate_take(model, plan, None, Stopwatch(), stop)
+    with pytest.raises(KeyboardInterrupt):
+        list(frames)
+    assert len(model.requests) == 2
+
+
+def test_the_delivered_seams_are_where_the_segments_meet() -> None:
+    """At another rate, too, a seam names the first delivered frame of the later segment."""
+    plan, _, _, _ = chained({"duration": 5, "fps": 8})
+    numbers = np.broadcast_to(
+        np.arange(plan.generated_frames, dtype=np.uint8)[:, None, None, None],
+        (plan.generated_frames, 128, 224, 3),
+    )
+    delivered = np.concatenate(list(finish(iter([numbers]), plan)))[:, 0, 0, 0]
+    for seam, segment in zip(plan.seam_frames(), plan.segments[1:], strict=True):
+        assert delivered[seam - 1] < segment.start_frame <= delivered[seam]
