@@ -7,14 +7,13 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 READY := .venv/ready
-TINY := src/onetake/assets/tiny/model_index.json
 
 .PHONY: run test check docs
 
-run: $(READY) $(TINY)
+run: $(READY)
 	$(BIN)/python handler.py
 
-test: $(READY) $(TINY)
+test: $(READY)
 	$(BIN)/pytest
 
 check: $(READY)
@@ -30,6 +29,3 @@ $(READY): pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)"
 	$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[dev]"
 	touch $@
-
-$(TINY): | $(READY)
-	$(BIN)/python -m training.architecture $(dir $@)

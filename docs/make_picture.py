@@ -17,8 +17,8 @@ from onetake.take import Worker, make_take
 PICTURE = Path(__file__).parent / "frames.png"
 TAKES = (
     {"prompt": "a red bottle on a white background, camera slowly zooming in", "seed": 7},
-    {"prompt": "a blue star spinning against the sky", "seed": 3},
-    {"prompt": "a yellow can on a grey studio floor, camera pans right", "seed": 5},
+    {"prompt": "a green ball on a wooden table, the ball moves right", "seed": 1},
+    {"prompt": "a blue cube on a white background, slow zoom out", "seed": 5},
 )
 DURATION = 4  # seconds: three segments, two seams
 COLUMNS = 8

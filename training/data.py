@@ -1,0 +1,165 @@
+"""The transformer's training set: drawn clips as normalised latents beside their captions."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from diffusers import AutoencoderKLWan
+from safetensors.torch import load_file
+from torch import Tensor
+
+from training import clips
+from training.architecture import TEXT_LENGTH, build_tokenizer, build_vae
+from training.captions import Scene, caption
+from training.engine import DEVICE, autocast
+from training.fast import decode_clip, encode_clip, to_clip_mode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    # Takes latents and token ids of a chunk, returns imperfect latents.
+    Damage = Callable[[Tensor, Tensor], Tensor]
+
+CAPTIONS = 4  # wordings kept for each clip
+RECODED_SHARE = 0.3  # of the clips have an imperfect context
+MOST_GIVEN = 5  # latents that can be context
+CHUNK = 200  # clips drawn and encoded at once
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One kind of clip: its size in pixels and frames, how many are held, and the batch."""
+
+    height: int
+    width: int
+    frames: int
+    clips: int
+    batch: int
+
+
+SHAPES = {
+    "square": Shape(128, 128, 33, 13000, 160),
+    "short": Shape(128, 128, 17, 13000, 288),
+    "wide": Shape(128, 224, 33, 6500, 96),
+    "tall": Shape(224, 128, 33, 6500, 96),
+    "middle": Shape(160, 160, 25, 4000, 128),
+    "large": Shape(192, 192, 17, 4000, 128),
+    "largest": Shape(256, 256, 17, 2000, 72),
+}
+ORDER = (
+    "square", "wide", "short", "tall", "square", "large", "wide", "short", "middle", "tall",
+    "square", "wide", "largest", "short", "tall", "large", "square", "middle",
+)  # fmt: skip
+
+
+@dataclass
+class Bucket:
+    """Clips of one shape on the device.
+
+    latents bf16 [N, 48, T, h, w], normalised; context bf16 [N, 48, 5 or T, h, w]: the first latents
+    as a chain hands them on, for the first RECODED_SHARE of the clips damaged, decoded and encoded;
+    full_ids int64 [R, TEXT_LENGTH]: complete captions of those;
+    ids int16 [N, CAPTIONS, TEXT_LENGTH]; start int [N]:
+    the latents before the captioned movement, which must be given (0 if it is there from the
+    start); late bool [N]: in mid-movement at the first frame, so that it makes no sense unprompted.
+    """
+
+    latents: Tensor
+    context: Tensor
+    ids: Tensor
+    full_ids: Tensor
+    start: Tensor
+    late: Tensor
+
+
+class Codec:
+    """The trained VAE in clip mode, with its normalisation."""
+
+    def __init__(self, work: Path) -> None:
+        """Read vae.safetensors and latent_stats.json."""
+        vae = build_vae()
+        vae.load_state_dict(load_file(work / "vae.safetensors"))
+        self.vae: AutoencoderKLWan = to_clip_mode(vae).to(DEVICE)
+        stats = json.loads((work / "latent_stats.json").read_text())
+        self.mean, self.std = (
+            torch.tensor(stats[key], device=DEVICE).view(1, -1, 1, 1, 1) for key in ("mean", "std")
+        )
+
+    @torch.no_grad()
+    def encode(self, video: Tensor) -> Tensor:
+        """uint8 frames [B, 3, F, H, W] to normalised latents (bf16)."""
+        with autocast():
+            latents, _ = encode_clip(self.vae, video.float() / 127.5 - 1)
+        return ((latents.float() - self.mean) / self.std).bfloat16()
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Normalised latents to uint8 frames [B, 3, F, H, W]."""
+        with autocast():
+            video = decode_clip(self.vae, latents.float() * self.std + self.mean)
+        return (video.float().clamp(-1, 1) * 127.5 + 128).to(torch.uint8)
+
+
+def build_bucket(codec: Codec, shape: Shape, seed: int, count: int, damage: Damage) -> Bucket:
+    """Draw, encode and caption `count` clips of this shape."""
+    rng = random.Random(seed)
+    scenes = clips.random_scenes(count, rng)
+    made = clips.make_clips(
+        scenes, shape.frames, shape.height, shape.width, rng, late_share=0.12, change_share=0.16
+    )
+    latents = torch.cat(
+        [
+            codec.encode(clips.draw(made.part(begin, begin + CHUNK), DEVICE)[0])
+            for begin in range(0, count, CHUNK)
+        ]
+    )
+    recoded = scenes[: max(1, round(count * RECODED_SHARE))]
+    bucket = Bucket(
+        latents,
+        latents[:, :, :MOST_GIVEN].clone(),
+        caption_ids(scenes, seed).to(DEVICE),
+        tokenize([caption(scene, rng, full=True) for scene in recoded]).to(DEVICE),
+        ((made.change + 3) // 4).to(DEVICE),
+        made.late.to(DEVICE),
+    )
+    recode_contexts(codec, bucket, damage)
+    return bucket
+
+
+@torch.no_grad()
+def recode_contexts(codec: Codec, bucket: Bucket, damage: Damage) -> None:
+    """Put new imperfect contexts in place: damaged, decoded, encoded."""
+    for begin in range(0, len(bucket.full_ids), CHUNK):
+        ids = bucket.full_ids[begin : begin + CHUNK]
+        part = slice(begin, begin + len(ids))
+        given = bucket.latents[part, :, : bucket.context.shape[2]]
+        bucket.context[part] = codec.encode(codec.decode(damage(given, ids)))
+
+
+def caption_ids(scenes: list[Scene], seed: int) -> Tensor:
+    """Token ids int16 [N, CAPTIONS, TEXT_LENGTH] of random wordings."""
+    parts = [(scenes[i : i + 500], seed * 1_000_003 + i) for i in range(0, len(scenes), 500)]
+    # Workers only make strings: a forked child that calls torch or a tokenizer can hang.
+    with multiprocessing.get_context("fork").Pool(8) as pool:
+        texts = [text for part in pool.map(_word, parts) for text in part]
+    return tokenize(texts).view(len(scenes), CAPTIONS, TEXT_LENGTH).to(torch.int16)
+
+
+def _word(part: tuple[list[Scene], int]) -> list[str]:
+    scenes, seed = part
+    rng = random.Random(seed)
+    return [caption(scene, rng) for scene in scenes for _ in range(CAPTIONS)]
+
+
+def tokenize(texts: list[str]) -> Tensor:
+    """Token ids int64 [N, TEXT_LENGTH], padded with 0."""
+    tokens = build_tokenizer()(
+        texts, padding="max_length", truncation=True, max_length=TEXT_LENGTH, return_tensors="pt"
+    )
+    return tokens.input_ids

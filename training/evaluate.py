@@ -1,0 +1,367 @@
+"""Does the embedded model do what it is told? Prints the table of figures; fails below the bars.
+
+    python -m training.evaluate            # everything: a minute on a GPU, an hour on two CPU cores
+    python -m training.evaluate --short    # a sample with wider bars: two minutes on two CPU cores
+
+Frames are judged by training/judge.py, which saw drawn clips only. Each share stands beside
+its chance level and beside a control: the same clips held against other clips' prompts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from diffusers import UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
+from torch import Tensor
+
+from training import clips
+from training.captions import MOVEMENTS, Scene, caption, names
+from training.engine import DEVICE
+from training.judge import ATTRIBUTES, Judge, accuracy, draw_looks, load_judge
+
+ASSETS = Path(__file__).parents[1] / "src" / "onetake" / "assets"
+GUIDANCE, STEPS, TURBO_STEPS, TEXT_LENGTH = 3.5, 12, 4, 64
+SIZES = ((128, 128, 17), (128, 224, 33), (224, 128, 33), (128, 128, 33), (192, 192, 17))
+SEEN = {"background": 0.99, "colour": 0.99, "shape": 0.97, "movement": 0.97}
+UNSEEN = {"background": 0.98, "colour": 0.95, "shape": 0.92, "movement": 0.93}
+TURBO_SEEN, TURBO_UNSEEN = dict.fromkeys(SEEN, 0.95), dict.fromkeys(SEEN, 0.88)
+SHORT_MARGIN = 0.12  # a sample of two dozen clips scatters
+AXIS_MOVES = ("left", "right", "up", "down")
+
+
+@dataclass
+class Report:
+    """Rows of (what, value, bar or None, chance or None, control or None)."""
+
+    margin: float
+    rows: list[tuple[str, float, float | None, float | None, float | None]] = field(
+        default_factory=list
+    )
+
+    def add(
+        self, what: str, value: float, bar: float | None = None, chance: float | None = None,
+        control: float | None = None,
+    ) -> None:  # fmt: skip
+        """Print and keep a row. Bars on shares are widened by the margin."""
+        if bar is not None and bar <= 1:
+            bar -= self.margin
+        self.rows.append((what, value, bar, chance, control))
+        cells = ["" if v is None else f"{v:.3f}" for v in (value, bar, chance, control)]
+        verdict = "" if bar is None else ("ok" if value >= bar else "BELOW")
+        print(
+            f"{what:52} {cells[0]:>8} {cells[1]:>8} {cells[2]:>8} {cells[3]:>8} {verdict}",
+            flush=True,
+        )
+
+    def passed(self) -> bool:
+        """Whether every bar was reached."""
+        return all(bar is None or value >= bar for _, value, bar, _, _ in self.rows)
+
+
+class Model:
+    """The shipped files behind one batched call that takes context frames too."""
+
+    def __init__(self, assets: Path) -> None:
+        """Load base and turbo weights in bf16 with stock diffusers."""
+        self.pipe = WanPipeline.from_pretrained(
+            assets / "tiny", dtype=torch.bfloat16, local_files_only=True
+        ).to(DEVICE)
+        self.turbo = WanTransformer3DModel.from_pretrained(
+            assets / "tiny-turbo" / "transformer", dtype=torch.bfloat16, local_files_only=True
+        ).to(DEVICE)
+        self.turbo_scheduler = assets / "tiny-turbo" / "scheduler"
+        self.batch = 50 if DEVICE.type == "cuda" else 4
+        config = self.pipe.vae.config
+        self.mean, self.std = (
+            torch.tensor(v, device=DEVICE).view(1, -1, 1, 1, 1)
+            for v in (config.latents_mean, config.latents_std)
+        )
+
+    @torch.no_grad()
+    def encode(self, video: Tensor) -> Tensor:
+        """Frames [N, 3, 4k-3, H, W] in 0..1 to normalised latents [N, 48, k, h, w], float32."""
+        latents = self.pipe.vae.encode((video * 2 - 1).bfloat16().to(DEVICE)).latent_dist.mode()
+        return (latents.float() - self.mean) / self.std
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Normalised latents to frames in 0..1, float32."""
+        video = self.pipe.vae.decode((latents * self.std + self.mean).bfloat16()).sample
+        return (video.float() + 1) / 2
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompts: list[str],
+        size: tuple[int, int, int],
+        *,
+        seed: int = 0,
+        context: Tensor | None = None,
+        negative: str = "",
+        turbo: bool = False,
+        steps: int | None = None,
+        guidance: float = GUIDANCE,
+        text_length: int = TEXT_LENGTH,
+    ) -> Tensor:
+        """Frames [N, 3, F, H, W] in 0..1; the context [N, 3, 4k-3, H, W] is kept at the start."""
+        height, width, frames = size
+        shape = (48, (frames + 3) // 4, height // 16, width // 16)
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(len(prompts), *shape, generator=generator).to(DEVICE)
+        videos = []
+        for begin in range(0, len(prompts), self.batch):
+            part = slice(begin, begin + self.batch)
+            given = None if context is None else self.encode(context[part])
+            latents = self._denoise(
+                prompts[part], noise[part], given, negative, turbo, steps, guidance, text_length
+            )
+            videos.append(self.decode(latents))
+        return torch.cat(videos)
+
+    def _denoise(
+        self, prompts: list[str], x: Tensor, given: Tensor | None, negative: str, turbo: bool,
+        steps: int | None, guidance: float, text_length: int,
+    ) -> Tensor:  # fmt: skip
+        """The pipelines' loop: clean latents pinned in the first slots, their timestep 0."""
+        transformer = self.turbo if turbo else self.pipe.transformer
+        guidance = 1.0 if turbo else guidance
+        scheduler = (
+            UniPCMultistepScheduler.from_pretrained(self.turbo_scheduler)
+            if turbo
+            else UniPCMultistepScheduler.from_config(self.pipe.scheduler.config)
+        )
+        scheduler.set_timesteps(steps or (TURBO_STEPS if turbo else STEPS), device=DEVICE)
+        text, without = self.pipe.encode_prompt(
+            prompts, negative, guidance > 1, max_sequence_length=text_length, device=DEVICE
+        )
+        count = 0 if given is None else given.shape[2]
+        moving = (torch.arange(x.shape[2], device=DEVICE) >= count).float()
+        mask = moving.view(1, 1, -1, 1, 1)
+        fixed = torch.zeros_like(x)
+        if given is not None:
+            fixed[:, :, :count] = given
+        tokens = x.shape[3] * x.shape[4] // 4
+        for t in scheduler.timesteps:
+            model_input = (x * mask + fixed * (1 - mask)).bfloat16()
+            times = (moving * t).repeat_interleave(tokens).expand(len(x), -1)
+            v = transformer(model_input, times, text, return_dict=False)[0].float()
+            if guidance > 1:
+                away = transformer(model_input, times, without, return_dict=False)[0].float()
+                v = away + guidance * (v - away)
+            x = scheduler.step(v, t, x, return_dict=False)[0]
+        return x * mask + fixed * (1 - mask)
+
+
+def drawn(scenes: list[Scene], size: tuple[int, int, int], seed: int) -> tuple[Tensor, clips.Clips]:
+    """True clips of scenes: frames in 0..1 [N, 3, F, H, W] on the device, and what made them."""
+    height, width, frames = size
+    made = clips.make_clips(scenes, frames, height, width, random.Random(seed))
+    return clips.draw(made, DEVICE)[0].float() / 255, made
+
+
+def shares(judge: Judge, video: Tensor, scenes: list[Scene]) -> dict[str, tuple[Tensor, Tensor]]:
+    """For each attribute: bool [N] named right, and the same against a neighbour's scene."""
+    said = {key: [] for key in ATTRIBUTES}
+    for part in video.split(50):
+        for key, value in judge.name(part).items():
+            if key in said:
+                said[key].append(value.cpu())
+    result = {}
+    for key, parts in said.items():
+        truth = torch.tensor([getattr(scene, key) for scene in scenes])
+        result[key] = torch.cat(parts) == truth, torch.cat(parts) == truth.roll(1)
+    return result
+
+
+def text_to_video(
+    report: Report, model: Model, judge: Judge, title: str, count: int, bars: dict[str, float],
+    *, keep_out: bool, turbo: bool = False,
+) -> None:  # fmt: skip
+    """The four attributes over all sizes, complete captions."""
+    rng = random.Random(f"{keep_out}")
+    right: dict[str, list[Tensor]] = {key: [] for key in bars}
+    control: dict[str, list[Tensor]] = {key: [] for key in bars}
+    for i, size in enumerate(SIZES if count >= 100 else SIZES[:2]):
+        part = count // (len(SIZES) if count >= 100 else 2)
+        scenes = clips.random_scenes(part, rng, keep_out=keep_out)
+        prompts = [caption(scene, rng, full=True) for scene in scenes]
+        video = model(prompts, size, seed=100 + i, turbo=turbo)
+        for key, (yes, other) in shares(judge, video, scenes).items():
+            right[key].append(yes)
+            control[key].append(other)
+    for key, bar in bars.items():
+        value, other = (torch.cat(parts[key]).float().mean().item() for parts in (right, control))
+        report.add(f"{title}: {key}", value, bar, 1 / ATTRIBUTES[key], other)
+
+
+def image_to_video(report: Report, model: Model, judge: Judge, count: int, *, turbo: bool) -> None:
+    """The first frame is kept; the movement follows the text, not the clip the image came from."""
+    rng, size = random.Random(31), (128, 128, 17)
+    name = "turbo, image to video" if turbo else "image to video"
+    images, prompts, wanted = [], [], []
+    while len(images) < count:
+        scenes = clips.random_scenes(50, rng)
+        made = clips.make_clips(scenes, 1, *size[:2], rng)
+        central = made.state[:, 0, :2].abs().amax(dim=1) < 0.08  # room to go anywhere
+        frames = clips.draw(made, DEVICE)[0].float() / 255
+        for i in central.nonzero().flatten().tolist():
+            others = [
+                m
+                for m in names(MOVEMENTS)
+                if MOVEMENTS.keys() and clips.MOVEMENT[m] != scenes[i].movement
+            ]
+            scene = clips.with_movement(scenes[i], rng.choice(others))
+            images.append(frames[i])
+            wanted.append(scene)
+            prompts.append(caption(scene, rng, full=True))
+    images, prompts, wanted = images[:count], prompts[:count], wanted[:count]
+    context = torch.stack(images)
+    video = model(prompts, size, seed=3, context=context, turbo=turbo)
+    error = (video[:, :, 0] - context[:, :, 0]).square().mean(dim=(1, 2, 3))
+    report.add(f"{name}: first frame PSNR, dB", float(-10 * error.log10().mean()), 36.0)
+    result = shares(judge, video, wanted)
+    for key, bar in (("movement", 0.95), ("colour", None), ("shape", None), ("background", None)):
+        yes, other = (v.float().mean().item() for v in result[key])
+        title = f"{name}: swapped movement" if key == "movement" else f"{name}: {key}"
+        report.add(title, yes, None if turbo else bar, 1 / ATTRIBUTES[key], other)
+
+
+def continuation(report: Report, model: Model, judge: Judge, count: int, *, turbo: bool) -> None:
+    """Nine frames say where a product goes; the prompt names everything but the movement."""
+    rng, size = random.Random(47), (128, 128, 33)
+    name = "turbo, continuation" if turbo else "continuation"
+    scenes = [
+        clips.with_movement(s, rng.choice(AXIS_MOVES)) for s in clips.random_scenes(count, rng)
+    ]
+    truth, _ = drawn(scenes, size, 5)
+    prompts = [caption(scene, rng, without="movement") for scene in scenes]
+    video = model(prompts, size, seed=9, context=truth[:, :, :9], turbo=turbo)
+    last, end, made = (judge.locate(v) for v in (truth[:, :, 8], truth[:, :, -1], video[:, :, -1]))
+    went, should = made - last, end - last
+    moved = should.norm(dim=1) > 6  # px; the others have stopped at the edge already
+    along = (went * should).sum(1) / should.norm(dim=1)
+    right = (along > 3)[moved].float().mean().item()
+    report.add(f"{name}, movement not named: direction", right, None if turbo else 0.98, 0.25)
+    share = ((made - end).norm(dim=1)[moved].mean() / should.norm(dim=1)[moved].mean()).item()
+    report.add(f"{name}: frozen error / end error", 1 / share, None if turbo else 6.0)
+
+
+def chain(
+    report: Report, model: Model, judge: Judge, count: int, bar: float, *, keep_out: bool,
+    turbo: bool = False,
+) -> None:  # fmt: skip
+    """Eight segments of 17 frames, each continuing the last five frames of the one before."""
+    rng, size = random.Random(61), (128, 128, 17)
+    scenes = clips.random_scenes(count, rng, keep_out=keep_out)
+    context = None
+    for segment in range(8):
+        prompts = [caption(scene, rng, full=True) for scene in scenes]
+        video = model(prompts, size, seed=200 + segment, context=context, turbo=turbo)
+        # A storyboard: half of the segments change the movement.
+        context = (video[:, :, -5:] * 255).round() / 255
+        if segment < 7:
+            scenes = [
+                clips.with_movement(s, rng.choice(names(MOVEMENTS))) if rng.random() < 0.5 else s
+                for s in scenes
+            ]
+    title = f"{'turbo, ' if turbo else ''}eighth segment, {'held out' if keep_out else 'seen'}"
+    result = shares(judge, video, scenes)
+    for key in ("background", "colour", "shape"):
+        yes, other = (v.float().mean().item() for v in result[key])
+        report.add(f"{title}: {key}", yes, None if turbo else bar, 1 / ATTRIBUTES[key], other)
+
+
+def reconstruction(report: Report, model: Model, count: int) -> None:
+    """The VAE alone, on held-out clips of each size."""
+    rng = random.Random(71)
+    for height, width in ((128, 128), (128, 224), (224, 128), (192, 192), (256, 256)):
+        scenes = clips.random_scenes(count, rng, keep_out=True)
+        truth, _ = drawn(scenes, (height, width, 17), 5)
+        error = torch.cat(
+            [
+                (model.decode(model.encode(v)) - v).square().mean(dim=(1, 2, 3, 4))
+                for v in truth.split(4)
+            ]
+        )
+        report.add(f"VAE {width}x{height}: PSNR, dB", float(-10 * error.log10().mean()), 38.0)
+
+
+def other_ways(report: Report, model: Model, judge: Judge, count: int) -> None:
+    """Figures without a bar: fewer steps, no guidance, long padding, negative prompts, speed."""
+    rng, size = random.Random(83), (128, 128, 17)
+    scenes = clips.random_scenes(count, rng)
+    prompts = [caption(scene, rng, full=True) for scene in scenes]
+    ways = {
+        "8 steps": {"steps": 8},
+        "no guidance": {"guidance": 1.0},
+        "text length 512": {"text_length": 512},
+    }
+    for title, options in ways.items():
+        result = shares(judge, model(prompts, size, seed=1, **options), scenes)
+        for key in SEEN:
+            report.add(
+                f"{title}: {key}", result[key][0].float().mean().item(), None, 1 / ATTRIBUTES[key]
+            )
+    free = ["a bottle on a white background"] * count
+    for negative in ("", "red"):
+        said = torch.cat(
+            [
+                judge.name(v)["colour"]
+                for v in model(free, size, seed=2, negative=negative).split(50)
+            ]
+        )
+        report.add(f'share of red, negative prompt "{negative}"', (said == 0).float().mean().item())
+    for word in ("slowly", "quickly"):
+        asked = [
+            f"a {c} ball on a grey background, the ball {word} moves right" for c in ("red", "blue")
+        ]
+        video = model(asked * (count // 2), (128, 224, 17), seed=4)
+        path = judge.locate(video[:, :, -1]) - judge.locate(video[:, :, 0])
+        report.add(f"pixels moved right in 17 frames, {word}", path[:, 0].mean().item())
+
+
+def main(assets: Path, *, short: bool, figures: Path | None) -> int:
+    """Run all measurements; 0 if every bar is reached."""
+    if DEVICE.type == "cpu":
+        torch.set_num_threads(2)
+    report, model, judge = Report(SHORT_MARGIN if short else 0.0), Model(assets), load_judge(DEVICE)
+    print(f"{'':52} {'value':>8} {'bar':>8} {'chance':>8} {'shuffled':>8}")
+    many, some = (24, 8) if short else (400, 150)
+    pool, labels = draw_looks(
+        40 if short else 1000, (128, 128, 17), random.Random(3), keep_out=True
+    )
+    for key, value in accuracy(judge, pool, labels).items():
+        report.add(f"evaluator on drawn clips: {key}", value, 0.995, 1 / ATTRIBUTES[key])
+    text_to_video(report, model, judge, "seen", many, SEEN, keep_out=False)
+    text_to_video(report, model, judge, "turbo, seen", many, TURBO_SEEN, keep_out=False, turbo=True)
+    image_to_video(report, model, judge, some, turbo=False)
+    if not short:
+        text_to_video(report, model, judge, "held out", many, UNSEEN, keep_out=True)
+        text_to_video(
+            report, model, judge, "turbo, held out", many, TURBO_UNSEEN, keep_out=True, turbo=True
+        )
+        image_to_video(report, model, judge, some, turbo=True)
+        for turbo in (False, True):
+            continuation(report, model, judge, some, turbo=turbo)
+            chain(report, model, judge, 100, 0.95, keep_out=False, turbo=turbo)
+            chain(report, model, judge, 100, 0.90, keep_out=True, turbo=turbo)
+        reconstruction(report, model, 20)
+        other_ways(report, model, judge, 100)
+    if figures:
+        figures.write_text(json.dumps(report.rows, indent=0))
+    return 0 if report.passed() else 1
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--assets", type=Path, default=ASSETS)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--figures", type=Path, help="also write the rows as JSON here")
+    arguments = parser.parse_args()
+    sys.exit(main(arguments.assets, short=arguments.short, figures=arguments.figures))

@@ -1,0 +1,216 @@
+"""Train the transformer and the text encoder by flow matching on cached latents.
+
+    python -m training.train_transformer WORK_DIR --seconds 450
+
+Resumes from WORK_DIR if it holds a transformer; all parts but the last name the same --total.
+Clean latents (0, 1, 2, 3 or 5 at the start, sometimes the last one) sit in their slots at timestep
+0, as the image-to-video pipeline of Wan2.2-TI2V-5B puts them; the loss counts the noisy ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor
+
+from training import clips
+from training.architecture import TEXT_LENGTH, build_text_encoder, build_transformer
+from training.data import ORDER, SHAPES, Bucket, Codec, build_bucket, recode_contexts
+from training.engine import DEVICE, Clock, Log, Trainer, autocast, save_weights
+from training.fast import FastText, FastTransformer
+from training.sampling import integrate, schedule
+
+CONTEXTS = torch.tensor([0, 1, 2, 3, 5], device=DEVICE)  # clean latents at the start
+FRESH = torch.tensor([0.40, 0.65, 0.77, 0.89], device=DEVICE)  # cumulative shares of CONTEXTS
+LATE = torch.tensor([0.0, 0.15, 0.45, 0.75], device=DEVICE)  # for clips in mid-movement
+REDRAW_AT = 0.55  # of the schedule: from here on the model itself draws the imperfect contexts
+REDRAW_FROM = 0.8  # noise level that contexts are drawn again from
+LAST_SHARE = 0.08  # of clips with a first latent also get the last one
+CONTEXT_NOISE = 0.10  # at most, in half of the contexts
+PADDED = 512 - TEXT_LENGTH  # the pipeline's default text length pads this much more
+
+
+class Learner:
+    """Text encoder and transformer in their fast forms, with the tables that shapes need."""
+
+    def __init__(self) -> None:
+        """Untrained."""
+        self.text_encoder = build_text_encoder().to(DEVICE)
+        self.transformer = build_transformer().to(DEVICE)
+        self.text = FastText(self.text_encoder)
+        self.fast = FastTransformer(self.transformer)
+        self.buckets = self.text.buckets(TEXT_LENGTH).to(DEVICE)
+        if DEVICE.type == "cuda":
+            torch._dynamo.config.recompile_limit = 64
+            self.fast.compile()
+
+    def velocity(
+        self, x: Tensor, sigma: Tensor, clean: Tensor, ids: Tensor, rope: tuple[Tensor, Tensor],
+        padding: int = 0,
+    ) -> Tensor:  # fmt: skip
+        """Predicted velocity for noisy latents x under token ids."""
+        with autocast():
+            text = self.text(ids, self.buckets)
+            text = F.pad(text, (0, 0, 0, padding))
+            return self.fast(x, sigma, clean, text, rope).float()
+
+    def load(self, work: Path) -> None:
+        """Take the weights of an earlier part."""
+        self.transformer.load_state_dict(load_file(work / "transformer.safetensors"))
+        self.text_encoder.load_state_dict(load_file(work / "text_encoder.safetensors"))
+
+    def save(self, work: Path) -> None:
+        """Write both as bf16."""
+        save_weights(self.transformer, work / "transformer.safetensors")
+        save_weights(self.text_encoder, work / "text_encoder.safetensors")
+
+
+def clean_latents(start: Tensor, late: Tensor, frames: int) -> Tensor:
+    """Choose which latents are given: bool [B, frames]."""
+    lot = torch.rand_like(start, dtype=torch.float32)
+    count = torch.where(late, torch.bucketize(lot, LATE), torch.bucketize(lot, FRESH))
+    count = CONTEXTS[count].clamp_max(frames - 2)
+    count = torch.where(start > 0, start, count)
+    clean = torch.arange(frames, device=DEVICE)[None] < count[:, None]
+    last = (torch.rand_like(lot) < LAST_SHARE) & (count > 0) & (start == 0)
+    clean[:, -1] |= last
+    return clean
+
+
+def loss_on(
+    learner: Learner, bucket: Bucket, rope: tuple[Tensor, Tensor], batch: int, padding: int = 0
+) -> Tensor:
+    """Flow matching on a random batch: the squared error of the noisy latents' velocity."""
+    # 1. A batch with one of its wordings, and what is given.
+    index = torch.randint(len(bucket.latents), (batch,), device=DEVICE)
+    latents = bucket.latents[index].float()
+    wording = torch.randint(bucket.ids.shape[1], (batch,), device=DEVICE)
+    ids = bucket.ids[index, wording].long()
+    clean = clean_latents(bucket.start[index], bucket.late[index], latents.shape[2])
+    # 2. Noise, more of it than of signal: sigma = 3u / (1 + 2u), as flow_shift has it.
+    u = torch.rand(batch, device=DEVICE).clamp_min(0.003)
+    sigma = 3 * u / (1 + 2 * u)
+    noise = torch.randn_like(latents)
+    level = sigma.view(-1, 1, 1, 1, 1)
+    faint = (CONTEXT_NOISE * 2 * (torch.rand_like(level) - 0.5)).clamp_min(0)
+    given = clean[:, None, :, None, None]
+    handed = latents.clone()
+    handed[:, :, : bucket.context.shape[2]] = bucket.context[index].float()
+    x = torch.where(given, handed + faint * torch.randn_like(noise), latents.lerp(noise, level))
+    # 3. The velocity from data to noise.
+    error = (learner.velocity(x, sigma, clean, ids, rope, padding) - (noise - latents)).square()
+    return (error * ~given).sum() / ((~given).sum() * latents.shape[1] * latents[0, 0, 0].numel())
+
+
+def noised(latents: Tensor, ids: Tensor) -> Tensor:
+    """Damage for contexts while there is no model: noise of 0 to 0.4 deviations."""
+    del ids
+    amount = 0.4 * torch.rand(len(latents), 1, 1, 1, 1, device=DEVICE)
+    return latents.float() + amount * torch.randn_like(latents, dtype=torch.float32)
+
+
+def redrawn(learner: Learner, latents: Tensor, ids: Tensor) -> Tensor:
+    """Damage as the model does it: noise the clip and let the model draw it again."""
+    sigmas = schedule(8)
+    sigmas = sigmas[sigmas < REDRAW_FROM]
+    rope = learner.fast.rope(latents)
+    clean = torch.zeros(len(latents), latents.shape[2], dtype=torch.bool, device=DEVICE)
+    x = latents.float().lerp(torch.randn_like(latents, dtype=torch.float32), float(sigmas[0]))
+
+    def velocity(x: Tensor, sigma: Tensor) -> Tensor:
+        return learner.velocity(x, sigma, clean, ids, rope)
+
+    return integrate(velocity, x, clean, sigmas)[-1]
+
+
+def main(work: Path, seconds: float, total: float | None, scale: float) -> None:
+    """Build the data, train for the given seconds, save averaged weights and the state."""
+    torch.manual_seed(int(time.time()))
+    started = time.monotonic()
+    codec = Codec(work)
+    seed = int(time.time()) % 100_000  # every part draws its own clips
+    learner = Learner()
+    if (work / "transformer.safetensors").exists():
+        learner.load(work)
+    buckets = {
+        name: build_bucket(codec, shape, seed + i, max(8, int(shape.clips * scale)), noised)
+        for i, (name, shape) in enumerate(SHAPES.items())
+    }
+    print(f"latents made in {time.monotonic() - started:.0f} s", flush=True)
+    losses = {}
+    for name, bucket in buckets.items():
+        rope = learner.fast.rope(bucket.latents[:1])
+        batch = max(2, int(SHAPES[name].batch * min(1, scale)))
+        losses[name] = lambda b=bucket, r=rope, n=batch: loss_on(learner, b, r, n)
+        if name == "short":
+            losses["padded"] = lambda b=bucket, r=rope, n=batch // 2: loss_on(
+                learner, b, r, n, PADDED
+            )
+    modules = [learner.text_encoder, learner.transformer]
+    trainer = Trainer(modules, losses, peak=1e-3, decay=0.999)
+    state, done = work / "state.pt", 0.0
+    if state.exists():
+        held = torch.load(state, map_location=DEVICE)
+        done = held["done"]
+        with torch.no_grad():
+            for mine, theirs in zip(trainer.parameters, held["parameters"], strict=True):
+                mine.copy_(theirs)
+            for mine, theirs in zip(trainer.average, held["average"], strict=True):
+                mine.copy_(theirs)
+        trainer.optimizer.load_state_dict(held["optimizer"])
+        for group in trainer.optimizer.param_groups:
+            group["lr"] = trainer.rate
+    budget = seconds - (time.monotonic() - started)
+    clock = Clock(budget, done, total or done + budget)
+    log = Log(work / "transformer.jsonl")
+    for name in losses:
+        trainer.step(name, clock.progress)
+    print(f"graphs ready after {time.monotonic() - started:.0f} s", flush=True)
+    begun, steps, drawn_by_model = time.monotonic(), trainer.steps, False
+    while clock.running():
+        if not drawn_by_model and clock.progress > REDRAW_AT:
+            drawn_by_model = True
+            trainer.swap()
+            for bucket in buckets.values():
+                recode_contexts(codec, bucket, functools.partial(redrawn, learner))
+            trainer.swap()
+            print(f"contexts redrawn at {clock.elapsed:.0f} s", flush=True)
+        padded = trainer.steps % 20 == 0
+        name = "padded" if padded else ORDER[trainer.steps % len(ORDER)]
+        loss = trainer.step(name, clock.progress)
+        if trainer.steps % 180 == 7:  # the same place in ORDER, so that losses compare
+            log(clock, step=trainer.steps, loss=loss)
+    torch.cuda.synchronize() if DEVICE.type == "cuda" else None
+    print(
+        f"{trainer.steps} steps, "
+        f"{1000 * (time.monotonic() - begun) / max(1, trainer.steps - steps):.1f} ms each"
+    )
+    torch.save(
+        {
+            "done": done + clock.elapsed,
+            "parameters": [p.detach() for p in trainer.parameters],
+            "average": trainer.average,
+            "optimizer": trainer.optimizer.state_dict(),
+        },
+        state,
+    )
+    trainer.swap()
+    learner.save(work)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--seconds", type=float, default=480, help="of this part, data included")
+    parser.add_argument("--total", type=float, help="of all parts' training; else this is the last")
+    parser.add_argument("--scale", type=float, default=1.0, help="of data and batches, for trials")
+    arguments = parser.parse_args()
+    if DEVICE.type == "cuda":
+        clips.PAINT = torch.compile(clips.paint, dynamic=True)
+    main(arguments.work, arguments.seconds, arguments.total, arguments.scale)
