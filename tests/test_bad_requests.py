@@ -197,6 +197,13 @@ def test_a_url_that_goes_in_circles(site: Site, refuse: Callable[[object], str])
     assert len(site.visited) == 6
 
 
+@pytest.mark.parametrize("target", ["http://[", "ftp://example.com/a.png", "http://"])
+def test_a_redirect_to_nowhere(target: str, site: Site, refuse: Callable[[object], str]) -> None:
+    """A broken or foreign address after a redirect is refused like one before it."""
+    site.pages["/a"] = (302, {"Location": target}, b"")
+    assert refuse({"image": f"{site.url}/a"}).startswith("input_unreachable: image: its URL")
+
+
 def test_a_body_that_ends_early(site: Site, refuse: Callable[[object], str]) -> None:
     """A body shorter than promised is refused."""
     site.pages["/a.png"] = (200, {"Content-Length": "1000"}, b"\x89PNG")

@@ -137,7 +137,7 @@ def _follow(url: str, field: str, *, allow_private: bool) -> bytes:
                         url = urljoin(url, answer.headers["Location"])
                         continue
                     return _body(answer, field, ends)
-            except (requests.RequestException, UnicodeError):
+            except (requests.RequestException, ValueError):  # a broken address among them
                 raise JobError(
                     field, "its URL could not be fetched; check it", code="input_unreachable"
                 ) from None
