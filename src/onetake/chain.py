@@ -4,6 +4,7 @@ The context is handed over in memory, as decoded frames, never through an encode
 decodes its context again; those frames are dropped, exactly once.
 """
 
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -47,14 +48,14 @@ def _chain(
                 _request(plan, segment, context), _step_reporter(plan, segment, on_progress)
             )
         dropped = 0
-        tail: list[FrameBatch] = []
+        tail: deque[FrameBatch] = deque(maxlen=plan.overlap_frames)  # single frames
         for batch in clock.through("decode", model.decode(latents)):
             overlap = min(len(batch), segment.overlap_frames - dropped)
             dropped += overlap
-            tail = _last_frames([*tail, batch], plan.overlap_frames)
+            tail.extend(batch)
             if len(batch) > overlap:
                 yield batch[overlap:]
-        context = np.concatenate(tail) if tail else None
+        context = np.stack(tail) if tail else None
 
 
 def _request(plan: Plan, segment: Segment, context: FrameBatch | None) -> DenoiseRequest:
@@ -88,10 +89,3 @@ def _step_reporter(
         )
 
     return report
-
-
-def _last_frames(batches: list[FrameBatch], count: int) -> list[FrameBatch]:
-    """The last ``count`` frames of ``batches``, copied, so that whole batches can be freed."""
-    if count == 0:
-        return []
-    return [np.concatenate(batches)[-count:].copy()]

@@ -70,7 +70,8 @@ def generate(
         asked["output"] = _output(asked.get("output"), output.suffix.lstrip("."))
         settings = Settings.read()
         # A wrong request is answered before any bar is drawn.
-        plan_job(jobs.Job.parse(asked), settings)[2](None)
+        _spec, _note, plan_for = plan_job(jobs.Job.parse(asked), settings)
+        plan_for(None)
         worker = Worker(settings, LocalStore(output.parent))
         with Progress(
             TextColumn("{task.description}"),
@@ -117,7 +118,7 @@ def plan(
     try:
         settings = Settings.read()
         asked = jobs.Job.parse(_asked(job, locals()))
-        spec, _note, plan_for = plan_job(asked, settings, planning=True)
+        _spec, _note, plan_for = plan_job(asked, settings, planning=True)
         planned = plan_for(None)
         if asked.image:
             planned = plan_for(load_image(asked.image, "image", settings).size)
@@ -137,7 +138,7 @@ def plan(
     if as_json:
         print(json.dumps({**delivered, "plan": planned.summary()}, indent=2))
         return
-    table = Table(title=f"{spec.name}, {planned.profile}", show_header=False)
+    table = Table(title=f"{planned.model}, {planned.profile}", show_header=False)
     for name, value in {**delivered, **planned.summary()["estimate"]}.items():
         table.add_row(name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
     out.print(table)

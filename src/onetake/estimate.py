@@ -89,11 +89,10 @@ def estimate(
     )
     denoise_gib = spec.denoise_gib * pixels * max(frame_counts) / spec.max_frames
     decode_gib = spec.decode_gib * pixels
-    weights_gib = spec.text_encoder_gib + spec.transformer_gib + spec.vae_gib
     return Estimate(
         seconds=tflop / rate,
         dollars=tflop / rate * price_per_second,
-        resident_gib=weights_gib + max(denoise_gib, decode_gib),
+        resident_gib=spec.weights_gib + max(denoise_gib, decode_gib),
         offload_gib=max(
             spec.text_encoder_gib, spec.transformer_gib + denoise_gib, spec.vae_gib + decode_gib
         ),

@@ -39,15 +39,17 @@ class ModelSpec:
     decode_gib: float  # the decoder's activations and cache at `sizes[0]`, whatever the length
     vae_tflop: float  # decoding `max_frames` at `sizes[0]`: bench/count_operations.py
     frame_step: int = 4
-    size_multiple: int = (
-        32  # one token of the transformer covers 32x32 pixels and frame_step frames
-    )
+    size_multiple: int = 32  # pixels a side that one token covers, over frame_step frames
+
+    @property
+    def weights_gib(self) -> float:
+        """All components in bf16."""
+        return self.text_encoder_gib + self.transformer_gib + self.vae_gib
 
     @property
     def resident_gib(self) -> float:
         """Memory of the card with every component on it, at `sizes[0]` and `max_frames`."""
-        weights = self.text_encoder_gib + self.transformer_gib + self.vae_gib
-        return weights + max(self.denoise_gib, self.decode_gib)
+        return self.weights_gib + max(self.denoise_gib, self.decode_gib)
 
     @property
     def takes_image(self) -> bool:

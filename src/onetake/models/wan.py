@@ -48,6 +48,7 @@ class _ContextPipeline(WanImageToVideoPipeline):  # type: ignore[misc]  # diffus
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(noise, condition, mask), the first two (1, z, f, h, w), the mask 0 where pinned."""
         del image, batch_size, latents, last_image  # the context says all of it
+        context, self.context = self.context, None  # not kept until the next segment
         shape = (
             1,
             num_channels_latents,
@@ -56,7 +57,7 @@ class _ContextPipeline(WanImageToVideoPipeline):  # type: ignore[misc]  # diffus
             width // self.vae_scale_factor_spatial,
         )
         noise = randn_tensor(shape, generator=generator, device=device, dtype=dtype)
-        encoded = self.vae.encode(self.context.to(device, self.vae.dtype)).latent_dist.mode()
+        encoded = self.vae.encode(context.to(device, self.vae.dtype)).latent_dist.mode()
         mean, std = _latent_statistics(self.vae, device)
         condition = torch.zeros_like(noise)
         mask = torch.ones(1, 1, *shape[2:], dtype=dtype, device=device)
