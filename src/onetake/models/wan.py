@@ -32,6 +32,8 @@ class _ContextPipeline(WanImageToVideoPipeline):  # type: ignore[misc]  # diffus
     the stock pipeline does with its single one.
     """
 
+    context: torch.Tensor | None = None  # (1, 3, 4j+1, h, w) in [-1, 1], set before each call
+
     def prepare_latents(  # noqa: PLR0913, PLR0917 - the stock signature
         self,
         image: torch.Tensor,
@@ -49,6 +51,8 @@ class _ContextPipeline(WanImageToVideoPipeline):  # type: ignore[misc]  # diffus
         """(noise, condition, mask), the first two (1, z, f, h, w), the mask 0 where pinned."""
         del image, batch_size, latents, last_image  # the context says all of it
         context, self.context = self.context, None  # not kept until the next segment
+        if context is None:
+            raise ValueError("set context before the call")
         shape = (
             1,
             num_channels_latents,
