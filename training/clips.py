@@ -316,8 +316,21 @@ def paint(
         edge = torch.where(dark, main + 0.30, main * 0.70)
         body = (body + (edge - body) * rim).clamp(0, 1)
         out.append(channel * shadow + (body - channel * shadow) * cover)
-    frame = torch.stack(out, dim=1)
-    return (frame * 255 + 0.5).to(torch.uint8), (cover * 255 + 0.5).to(torch.uint8)
+    planes = _soften(torch.stack([*out, cover], dim=1))
+    painted = (planes * 255 + 0.5).to(torch.uint8)
+    return painted[:, :3], painted[:, 3]
+
+
+def _soften(planes: Tensor) -> Tensor:
+    """A lens's softness of about a pixel (binomial, 5 taps): filmed edges are never drawn ones."""
+    for axis in (2, 3):
+        size = planes.shape[axis]
+        at = torch.arange(size, device=planes.device)
+        planes = sum(
+            weight * planes.index_select(axis, (at + shift).clamp(0, size - 1))
+            for weight, shift in ((0.0625, -2), (0.25, -1), (0.375, 0), (0.25, 1), (0.0625, 2))
+        )
+    return planes
 
 
 PAINT = paint  # a GPU run puts the compiled function here: fusing makes drawing 20 times faster

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Damage = Callable[[Tensor, Tensor], Tensor]
 
 CAPTIONS = 4  # wordings kept for each clip
-RECODED_SHARE = 0.3  # of the clips have an imperfect context
+RECODED_SHARE = 0.4  # of the clips have an imperfect context
 MOST_GIVEN = 5  # latents that can be context
 CHUNK = 200  # clips drawn and encoded at once
 
@@ -64,6 +64,8 @@ class Bucket:
 
     latents bf16 [N, 48, T, h, w], normalised; context bf16 [N, 48, 5 or T, h, w]: the first latents
     as a chain hands them on, for the first RECODED_SHARE of the clips damaged, decoded and encoded;
+    ending bf16 [N, 48, 1, h, w]: the last latent of the last frame held still, as a given last
+    image is encoded;
     full_ids int64 [R, TEXT_LENGTH]: complete captions of those;
     ids int16 [N, CAPTIONS, TEXT_LENGTH]; start int [N]:
     the latents before the captioned movement, which must be given (0 if it is there from the
@@ -72,6 +74,7 @@ class Bucket:
 
     latents: Tensor
     context: Tensor
+    ending: Tensor
     ids: Tensor
     full_ids: Tensor
     start: Tensor
@@ -106,6 +109,11 @@ class Codec:
         return (video.float().clamp(-1, 1) * 127.5 + 128).to(torch.uint8)
 
 
+def hold(image: Tensor) -> Tensor:
+    """A frame [B, 3, 1, H, W] for as long as two latents: the second is that of a still end."""
+    return image.expand(-1, -1, 5, -1, -1)
+
+
 def build_bucket(codec: Codec, shape: Shape, seed: int, count: int, damage: Damage) -> Bucket:
     """Draw, encode and caption `count` clips of this shape."""
     rng = random.Random(seed)
@@ -113,16 +121,17 @@ def build_bucket(codec: Codec, shape: Shape, seed: int, count: int, damage: Dama
     made = clips.make_clips(
         scenes, shape.frames, shape.height, shape.width, rng, late_share=0.12, change_share=0.16
     )
-    latents = torch.cat(
-        [
-            codec.encode(clips.draw(made.part(begin, begin + CHUNK), DEVICE)[0])
-            for begin in range(0, count, CHUNK)
-        ]
-    )
+    encoded, endings = [], []
+    for begin in range(0, count, CHUNK):
+        video = clips.draw(made.part(begin, begin + CHUNK), DEVICE)[0]
+        encoded.append(codec.encode(video))
+        endings.append(codec.encode(hold(video[:, :, -1:]))[:, :, -1:])
+    latents = torch.cat(encoded)
     recoded = scenes[: max(1, round(count * RECODED_SHARE))]
     bucket = Bucket(
         latents,
         latents[:, :, :MOST_GIVEN].clone(),
+        torch.cat(endings),
         caption_ids(scenes, seed).to(DEVICE),
         tokenize([caption(scene, rng, full=True) for scene in recoded]).to(DEVICE),
         ((made.change + 3) // 4).to(DEVICE),

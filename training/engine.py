@@ -1,22 +1,53 @@
-"""What every training script shares: graphed steps, a schedule in seconds, averaged weights."""
+"""What every training script shares: graphed steps, a schedule in seconds, averaged weights.
+
+Under `torchrun --nproc-per-node N` each process draws its own clips on its own GPU and gradients
+are averaged; alone, a script is the same with N = 1.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+RANK, WORLD = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+LOCAL = int(os.environ.get("LOCAL_RANK", "0"))
+DEVICE = torch.device("cuda", LOCAL) if torch.cuda.is_available() else torch.device("cpu")
 torch.backends.cudnn.benchmark = True  # shapes are few and fixed
+AGREE_EVERY = 20  # steps between readings of the clock, which wait for the device
+
+
+def join() -> None:
+    """Meet the other processes, if there are any."""
+    if DEVICE.type == "cuda":
+        torch.cuda.set_device(DEVICE)
+    if WORLD > 1:
+        dist.init_process_group("nccl" if DEVICE.type == "cuda" else "gloo")
+
+
+def agree(value: float) -> float:
+    """The first process's value, in all of them."""
+    shared = torch.tensor(value, device=DEVICE, dtype=torch.float64)
+    if WORLD > 1:
+        dist.broadcast(shared, 0)
+    return float(shared)
+
+
+def say(text: object) -> None:
+    """Print once, not once a process."""
+    if RANK == 0:
+        print(text, flush=True)
 
 
 def autocast() -> torch.autocast:
@@ -25,25 +56,22 @@ def autocast() -> torch.autocast:
 
 
 class Clock:
-    """Seconds left of a part, and the fraction of the whole schedule that has passed."""
+    """Seconds of a part as all processes count them, and how far the whole schedule has come."""
 
     def __init__(self, budget: float, done: float = 0.0, total: float | None = None) -> None:
         """A part of `budget` seconds after `done` seconds of a schedule of `total` seconds."""
-        self.started, self.budget, self.done = time.monotonic(), budget, done
-        self.total = total or budget
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the clock was made."""
-        return time.monotonic() - self.started
+        self.started, self.budget, self.done = time.monotonic(), agree(budget), done
+        self.total, self.elapsed = total or done + self.budget, 0.0
 
     @property
     def progress(self) -> float:
         """0 at the schedule's start, 1 at its end, over all parts."""
         return min(1.0, (self.done + self.elapsed) / self.total)
 
-    def running(self) -> bool:
-        """Whether this part has time left."""
+    def running(self, step: int) -> bool:
+        """Whether this part has time left; the time is read every few steps."""
+        if step % AGREE_EVERY == 0:
+            self.elapsed = agree(time.monotonic() - self.started)
         return self.elapsed < self.budget
 
 
@@ -63,8 +91,17 @@ class Trainer:
         decay: float,
         weight_decay: float = 0.01,
     ) -> None:
-        """Start the average at the present weights."""
+        """Start the average at the present weights, the first process's."""
         self.parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
+        # Gradients are pieces of one buffer, laid out as their parameters, which fused AdamW needs.
+        self.gradient = torch.zeros(sum(p.numel() for p in self.parameters), device=DEVICE)
+        pieces = self.gradient.split([p.numel() for p in self.parameters])
+        for parameter, piece in zip(self.parameters, pieces, strict=True):
+            parameter.grad = piece.as_strided(
+                parameter.shape, parameter.stride(), piece.storage_offset()
+            )
+            if WORLD > 1:
+                dist.broadcast(parameter.data, 0)
         self.average = [p.detach().clone() for p in self.parameters]
         self.peak, self.decay, self.losses = peak, decay, losses
         self.rate = torch.tensor(peak, device=DEVICE)
@@ -95,22 +132,31 @@ class Trainer:
             parameter.data.copy_(average)
             average.copy_(held)
 
-    def _run(self, loss_of: Callable[[], Tensor]) -> Tensor:
+    def _backward(self, loss_of: Callable[[], Tensor]) -> Tensor:
+        self.gradient.zero_()
         loss = loss_of()
         loss.backward()
-        for parameter in self.parameters:  # a batch that overflows must not end the run
-            parameter.grad.nan_to_num_(0.0, 0.0, 0.0)
-        nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
-        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - self.decay)
         return loss.detach()
 
+    def _update(self) -> None:
+        # A batch that overflows must not end the run.
+        self.gradient.nan_to_num_(0.0, 0.0, 0.0).div_(WORLD)
+        self.gradient.mul_((1.0 / (self.gradient.norm() + 1e-6)).clamp_max(1.0))
+        self.optimizer.step()
+        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - self.decay)
+
+    def _share(self) -> None:
+        if WORLD > 1:
+            dist.all_reduce(self.gradient)
+
     def _capture(self, loss_of: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        """Record a step as a CUDA graph; on a CPU just run it."""
+        """Record a step as CUDA graphs, the exchange between them; on a CPU just run it."""
 
         def eager() -> Tensor:
-            self.optimizer.zero_grad(set_to_none=True)
-            return self._run(loss_of)
+            loss = self._backward(loss_of)
+            self._share()
+            self._update()
+            return loss
 
         if DEVICE.type == "cpu":
             return eager
@@ -120,13 +166,18 @@ class Trainer:
             for _ in range(3):
                 eager()
         torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        self.optimizer.zero_grad(set_to_none=True)
-        with torch.cuda.graph(graph):
-            loss = self._run(loss_of)
+        torch.cuda.synchronize()
+        before, after = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+        # The exchange's own thread asks the device for events; only this thread's calls count.
+        with torch.cuda.graph(before, capture_error_mode="thread_local"):
+            loss = self._backward(loss_of)
+        with torch.cuda.graph(after, capture_error_mode="thread_local"):
+            self._update()
 
         def replay() -> Tensor:
-            graph.replay()
+            before.replay()
+            self._share()
+            after.replay()
             return loss
 
         return replay
@@ -136,13 +187,13 @@ class Log:
     """Prints a line now and then and keeps a curve as JSON lines."""
 
     def __init__(self, path: Path, every: float = 20.0) -> None:
-        """Start a file beside the checkpoints."""
+        """Go on in a file beside the checkpoints."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.every, self.last = path, every, 0.0
 
     def __call__(self, clock: Clock, **values: float | Tensor) -> None:
         """Write the values if the last line is old enough (reading them waits for the device)."""
-        if clock.elapsed - self.last < self.every:
+        if RANK > 0 or clock.elapsed - self.last < self.every:
             return
         self.last = clock.elapsed
         row = {key: round(float(value), 5) for key, value in values.items()}
@@ -154,8 +205,25 @@ class Log:
 
 def save_weights(module: nn.Module, path: Path) -> None:
     """A bf16 state dict: half the size, and precise enough to train on from."""
+    if RANK > 0:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {
         k: v.detach().to("cpu", torch.bfloat16).contiguous() for k, v in module.state_dict().items()
     }
     save_file(state, path)
+
+
+def seconds_done(work: Path, name: str) -> float:
+    """How far earlier parts of this training have come: seconds of its schedule."""
+    path = work / "progress.json"
+    return json.loads(path.read_text()).get(name, 0.0) if path.exists() else 0.0
+
+
+def note_seconds(work: Path, name: str, seconds: float) -> None:
+    """Write down how far this training has come, for the next part."""
+    if RANK > 0:
+        return
+    path = work / "progress.json"
+    table = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**table, name: seconds}))

@@ -13,16 +13,20 @@ import argparse
 import json
 import random
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from diffusers import UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
 from torch import Tensor
 
 from training import clips
 from training.captions import MOVEMENTS, Scene, caption, names
-from training.engine import DEVICE
+from training.data import hold
+from training.engine import DEVICE, RANK, WORLD, join, say
 from training.judge import ATTRIBUTES, Judge, accuracy, draw_looks, load_judge
 
 ASSETS = Path(__file__).parents[1] / "src" / "onetake" / "assets"
@@ -35,14 +39,16 @@ SHORT_MARGIN = 0.12  # a sample of two dozen clips scatters
 AXIS_MOVES = ("left", "right", "up", "down")
 
 
+# What, value, bar, chance, control.
+Row = tuple[str, float, float | None, float | None, float | None]
+
+
 @dataclass
 class Report:
-    """Rows of (what, value, bar or None, chance or None, control or None)."""
+    """The rows so far."""
 
     margin: float
-    rows: list[tuple[str, float, float | None, float | None, float | None]] = field(
-        default_factory=list
-    )
+    rows: list[Row] = field(default_factory=list)
 
     def add(
         self, what: str, value: float, bar: float | None = None, chance: float | None = None,
@@ -103,13 +109,17 @@ class Model:
         *,
         seed: int = 0,
         context: Tensor | None = None,
+        last: Tensor | None = None,
         negative: str = "",
         turbo: bool = False,
         steps: int | None = None,
         guidance: float = GUIDANCE,
         text_length: int = TEXT_LENGTH,
     ) -> Tensor:
-        """Frames [N, 3, F, H, W] in 0..1; the context [N, 3, 4k-3, H, W] is kept at the start."""
+        """Frames [N, 3, F, H, W] in 0..1; the context [N, 3, 4k-3, H, W] is kept at the start.
+
+        The take ends on the image last [N, 3, 1, H, W], if there is one.
+        """
         height, width, frames = size
         shape = (48, (frames + 3) // 4, height // 16, width // 16)
         generator = torch.Generator().manual_seed(seed)
@@ -117,18 +127,26 @@ class Model:
         videos = []
         for begin in range(0, len(prompts), self.batch):
             part = slice(begin, begin + self.batch)
-            given = None if context is None else self.encode(context[part])
+            fixed, moving = torch.zeros_like(noise[part]), torch.ones(shape[1], device=DEVICE)
+            if context is not None:
+                given = self.encode(context[part])
+                fixed[:, :, : given.shape[2]] = given
+                moving[: given.shape[2]] = 0
+            if last is not None:
+                fixed[:, :, -1:] = self.encode(hold(last[part]))[:, :, -1:]
+                moving[-1] = 0
             latents = self._denoise(
-                prompts[part], noise[part], given, negative, turbo, steps, guidance, text_length
-            )
+                prompts[part], noise[part], fixed, moving, negative, turbo, steps, guidance,
+                text_length,
+            )  # fmt: skip
             videos.append(self.decode(latents))
         return torch.cat(videos)
 
     def _denoise(
-        self, prompts: list[str], x: Tensor, given: Tensor | None, negative: str, turbo: bool,
-        steps: int | None, guidance: float, text_length: int,
+        self, prompts: list[str], x: Tensor, fixed: Tensor, moving: Tensor, negative: str,
+        turbo: bool, steps: int | None, guidance: float, text_length: int,
     ) -> Tensor:  # fmt: skip
-        """The pipelines' loop: clean latents pinned in the first slots, their timestep 0."""
+        """The pipelines' loop: clean latents pinned in their slots, their timestep 0."""
         transformer = self.turbo if turbo else self.pipe.transformer
         guidance = 1.0 if turbo else guidance
         scheduler = (
@@ -140,12 +158,7 @@ class Model:
         text, without = self.pipe.encode_prompt(
             prompts, negative, guidance > 1, max_sequence_length=text_length, device=DEVICE
         )
-        count = 0 if given is None else given.shape[2]
-        moving = (torch.arange(x.shape[2], device=DEVICE) >= count).float()
         mask = moving.view(1, 1, -1, 1, 1)
-        fixed = torch.zeros_like(x)
-        if given is not None:
-            fixed[:, :, :count] = given
         tokens = x.shape[3] * x.shape[4] // 4
         for t in scheduler.timesteps:
             model_input = (x * mask + fixed * (1 - mask)).bfloat16()
@@ -177,6 +190,13 @@ def shares(judge: Judge, video: Tensor, scenes: list[Scene]) -> dict[str, tuple[
         truth = torch.tensor([getattr(scene, key) for scene in scenes])
         result[key] = torch.cat(parts) == truth, torch.cat(parts) == truth.roll(1)
     return result
+
+
+def evaluator(report: Report, judge: Judge, count: int) -> None:
+    """What the judge itself gets right, on drawn clips of held-out combinations."""
+    pool, labels = draw_looks(count, (128, 128, 17), random.Random(3), keep_out=True)
+    for key, value in accuracy(judge, pool, labels).items():
+        report.add(f"evaluator on drawn clips: {key}", value, 0.99, 1 / ATTRIBUTES[key])
 
 
 def text_to_video(
@@ -211,11 +231,7 @@ def image_to_video(report: Report, model: Model, judge: Judge, count: int, *, tu
         central = made.state[:, 0, :2].abs().amax(dim=1) < 0.08  # room to go anywhere
         frames = clips.draw(made, DEVICE)[0].float() / 255
         for i in central.nonzero().flatten().tolist():
-            others = [
-                m
-                for m in names(MOVEMENTS)
-                if MOVEMENTS.keys() and clips.MOVEMENT[m] != scenes[i].movement
-            ]
+            others = [m for m in names(MOVEMENTS) if clips.MOVEMENT[m] != scenes[i].movement]
             scene = clips.with_movement(scenes[i], rng.choice(others))
             images.append(frames[i])
             wanted.append(scene)
@@ -250,6 +266,21 @@ def continuation(report: Report, model: Model, judge: Judge, count: int, *, turb
     report.add(f"{name}, movement not named: direction", right, None if turbo else 0.98, 0.25)
     share = ((made - end).norm(dim=1)[moved].mean() / should.norm(dim=1)[moved].mean()).item()
     report.add(f"{name}: frozen error / end error", 1 / share, None if turbo else 6.0)
+
+
+def first_and_last(report: Report, model: Model, count: int) -> None:
+    """Both ends of a true clip are given as images; the take arrives where it should."""
+    rng, size = random.Random(53), (128, 128, 33)
+    scenes = clips.random_scenes(count, rng)
+    truth, _ = drawn(scenes, size, 7)
+    prompts = [caption(scene, rng, full=True) for scene in scenes]
+    ends = truth[:, :, :1], truth[:, :, -1:]
+    video = model(prompts, size, seed=11, context=ends[0], last=ends[1])
+    error = (video[:, :, -1:] - ends[1]).square().mean(dim=(1, 2, 3, 4))
+    report.add("first and last frame: last frame PSNR, dB", float(-10 * error.log10().mean()))
+    jump = (video[:, :, 1:] - video[:, :, :-1]).square().mean(dim=(1, 3, 4)).sqrt()
+    worst = (jump[:, -6:].amax(dim=1) / jump[:, :-6].median(dim=1).values.clamp_min(0.004)).median()
+    report.add("first and last frame: greatest late change / usual change", float(worst))
 
 
 def chain(
@@ -326,34 +357,57 @@ def other_ways(report: Report, model: Model, judge: Judge, count: int) -> None:
         report.add(f"pixels moved right in 17 frames, {word}", path[:, 0].mean().item())
 
 
+def sections(report: Report, model: Model, judge: Judge) -> list[Callable[[], None]]:
+    """All measurements, the longest first."""
+    r, m, j = report, model, judge
+    both = (False, True)
+    return [
+        *(partial(chain, r, m, j, 100, (0.95, 0.90)[k], keep_out=k == 1, turbo=t)
+          for t in both for k in both),
+        partial(other_ways, r, m, j, 100),
+        partial(text_to_video, r, m, j, "seen", 400, SEEN, keep_out=False),
+        partial(text_to_video, r, m, j, "held out", 400, UNSEEN, keep_out=True),
+        partial(continuation, r, m, j, 150, turbo=False),
+        partial(reconstruction, r, m, 20),
+        partial(
+            text_to_video, r, m, j, "turbo, seen", 400, TURBO_SEEN, keep_out=False, turbo=True
+        ),
+        partial(
+            text_to_video, r, m, j, "turbo, held out", 400, TURBO_UNSEEN, keep_out=True, turbo=True
+        ),
+        partial(first_and_last, r, m, 100),
+        partial(image_to_video, r, m, j, 150, turbo=False),
+        partial(image_to_video, r, m, j, 150, turbo=True),
+        partial(continuation, r, m, j, 150, turbo=True),
+        partial(evaluator, r, j, 1000),
+    ]  # fmt: skip
+
+
+def short_sections(report: Report, model: Model, judge: Judge) -> list[Callable[[], None]]:
+    """A sample of the most telling ones."""
+    r, m, j = report, model, judge
+    return [
+        partial(evaluator, r, j, 40),
+        partial(text_to_video, r, m, j, "seen", 24, SEEN, keep_out=False),
+        partial(text_to_video, r, m, j, "turbo, seen", 24, TURBO_SEEN, keep_out=False, turbo=True),
+        partial(image_to_video, r, m, j, 8, turbo=False),
+    ]
+
+
 def main(assets: Path, *, short: bool, figures: Path | None) -> int:
-    """Run all measurements; 0 if every bar is reached."""
+    """Run all measurements, shared among the processes; 0 if every bar is reached."""
+    join()
     if DEVICE.type == "cpu":
         torch.set_num_threads(2)
     report, model, judge = Report(SHORT_MARGIN if short else 0.0), Model(assets), load_judge(DEVICE)
-    print(f"{'':52} {'value':>8} {'bar':>8} {'chance':>8} {'shuffled':>8}")
-    many, some = (24, 8) if short else (400, 150)
-    pool, labels = draw_looks(
-        40 if short else 1000, (128, 128, 17), random.Random(3), keep_out=True
-    )
-    for key, value in accuracy(judge, pool, labels).items():
-        report.add(f"evaluator on drawn clips: {key}", value, 0.995, 1 / ATTRIBUTES[key])
-    text_to_video(report, model, judge, "seen", many, SEEN, keep_out=False)
-    text_to_video(report, model, judge, "turbo, seen", many, TURBO_SEEN, keep_out=False, turbo=True)
-    image_to_video(report, model, judge, some, turbo=False)
-    if not short:
-        text_to_video(report, model, judge, "held out", many, UNSEEN, keep_out=True)
-        text_to_video(
-            report, model, judge, "turbo, held out", many, TURBO_UNSEEN, keep_out=True, turbo=True
-        )
-        image_to_video(report, model, judge, some, turbo=True)
-        for turbo in (False, True):
-            continuation(report, model, judge, some, turbo=turbo)
-            chain(report, model, judge, 100, 0.95, keep_out=False, turbo=turbo)
-            chain(report, model, judge, 100, 0.90, keep_out=True, turbo=turbo)
-        reconstruction(report, model, 20)
-        other_ways(report, model, judge, 100)
-    if figures:
+    say(f"{'':52} {'value':>8} {'bar':>8} {'chance':>8} {'shuffled':>8}")
+    for section in (short_sections if short else sections)(report, model, judge)[RANK::WORLD]:
+        section()
+    if WORLD > 1:
+        shared: list[list[Row]] = [[] for _ in range(WORLD)]
+        dist.all_gather_object(shared, report.rows)
+        report.rows = [row for rows in shared for row in rows]
+    if figures and RANK == 0:
         figures.write_text(json.dumps(report.rows, indent=0))
     return 0 if report.passed() else 1
 

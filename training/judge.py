@@ -1,9 +1,10 @@
 """The pixel evaluator: a small network that names colour, shape, background and movement of frames.
 
-It is trained on drawn clips only and never sees a generated one. Its own accuracy on drawn clips of
-held-out combinations is printed beside every figure it gives.
+It is trained on drawn clips only and never sees a generated one; most of them go through the VAE
+with noise added to their latents, because generated frames are imperfect too. Its own accuracy on
+drawn clips of held-out combinations is printed beside every figure it gives.
 
-    python -m training.judge WORK_DIR --seconds 80
+    python -m training.judge WORK_DIR --seconds 80      # after training.train_vae
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from training import clips
 from training.captions import BACKGROUNDS, COLOURS, MOVEMENTS, SHAPES, Scene
+from training.data import Codec
 from training.engine import DEVICE, Clock, Log, Trainer, autocast, save_weights
 
 LOOKS = 9  # frames that are looked at, evenly spaced
@@ -130,18 +132,39 @@ def _resize(x: Tensor, short: int) -> Tensor:
 
 
 def draw_looks(
-    count: int, size: tuple[int, int, int], rng: random.Random, *, keep_out: bool = False
+    count: int,
+    size: tuple[int, int, int],
+    rng: random.Random,
+    *,
+    keep_out: bool = False,
+    codec: Codec | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """LOOKS frames of drawn clips with masks, uint8 [N, 4, LOOKS, H, W], and labels int [N, 5]."""
+    """LOOKS frames of drawn clips with masks, uint8 [N, 4, LOOKS, H, W], and labels int [N, 5].
+
+    With a codec, four in five are damaged as generated clips might be.
+    """
     height, width, frames = size
     parts, labels = [], []
     for start in range(0, count, 200):
         scenes = clips.random_scenes(min(200, count - start), rng, keep_out=keep_out)
         batch = clips.make_clips(scenes, frames, height, width, rng)
-        batch.state = batch.state[:, even_frames(frames)]
-        parts.append(torch.cat(clips.draw(batch, DEVICE), dim=1))
+        if codec is None:  # only what is looked at need be painted
+            batch.state = batch.state[:, even_frames(frames)]
+        video, mask = clips.draw(batch, DEVICE)
+        if codec is not None:
+            some = slice(len(scenes) // 5, None)
+            video[some] = codec.decode(_damage(codec.encode(video[some]).float()))
+            video, mask = video[:, :, even_frames(frames)], mask[:, :, even_frames(frames)]
+        parts.append(torch.cat([video, mask], dim=1))
         labels += [_label(scene) for scene in scenes]
     return torch.cat(parts), torch.tensor(labels, device=DEVICE)
+
+
+def _damage(latents: Tensor) -> Tensor:
+    """Up to 0.6 deviations of noise that stays, and as much that changes from latent to latent."""
+    stays, changes = 0.6 * torch.rand(2, len(latents), 1, 1, 1, 1, device=DEVICE).square()
+    still = torch.randn_like(latents[:, :, :1])
+    return latents + stays * still + changes * torch.randn_like(latents)
 
 
 def _label(scene: Scene) -> tuple[int, ...]:
@@ -189,9 +212,12 @@ def main(work: Path, seconds: float, scale: float) -> None:
     """Draw, train, report and save to training/judge.safetensors and to WORK_DIR."""
     rng = random.Random(5)
     torch.manual_seed(5)
-    sizes = [(128, 128, 17, 9000), (128, 128, 33, 9000), (128, 224, 33, 5000),
-             (224, 128, 33, 5000), (192, 192, 17, 3000)]  # fmt: skip
-    pools = [draw_looks(max(8, int(n * scale)), (h, w, f), rng) for h, w, f, n in sizes]
+    sizes = [(128, 128, 17, 6000), (128, 128, 33, 5000), (128, 224, 33, 3500),
+             (224, 128, 33, 3500), (192, 192, 17, 2500)]  # fmt: skip
+    codec = Codec(work)
+    pools = [
+        draw_looks(max(8, int(n * scale)), (h, w, f), rng, codec=codec) for h, w, f, n in sizes
+    ]
     judge = Judge().to(DEVICE)
     batch = max(4, int(128 * min(1, scale)))
     losses = {
@@ -201,15 +227,19 @@ def main(work: Path, seconds: float, scale: float) -> None:
     for name in losses:
         trainer.step(name, 0.0)
     clock, log = Clock(seconds), Log(work / "judge.jsonl", every=10)
-    while clock.running():
+    while clock.running(trainer.steps):
         loss = trainer.step(str(trainer.steps % len(pools)), clock.progress)
         if trainer.steps % 50 == 0:
             log(clock, step=trainer.steps, loss=loss)
     trainer.swap()
     for height, width, frames, _ in sizes:
-        size = (height, width, frames)
-        pool, labels = draw_looks(max(8, int(1000 * scale)), size, rng, keep_out=True)
-        print(size, {k: round(v, 4) for k, v in accuracy(judge, pool, labels).items()}, flush=True)
+        for damaged in (None, codec):
+            pool, labels = draw_looks(
+                max(8, int(1000 * scale)), (height, width, frames), rng, keep_out=True,
+                codec=damaged,
+            )  # fmt: skip
+            right = {k: round(v, 4) for k, v in accuracy(judge, pool, labels).items()}
+            print((width, height, frames), "damaged" if damaged else "clean", right, flush=True)
     save_weights(judge, work / WEIGHTS.name)
 
 

@@ -1,8 +1,8 @@
 """Train the transformer and the text encoder by flow matching on cached latents.
 
-    python -m training.train_transformer WORK_DIR --seconds 450
+    python -m training.train_transformer WORK_DIR --seconds 530 --total 1400
 
-Resumes from WORK_DIR if it holds a transformer; all parts but the last name the same --total.
+Goes on from the transformer in WORK_DIR, if there is one.
 Clean latents (0, 1, 2, 3 or 5 at the start, sometimes the last one) sit in their slots at timestep
 0, as the image-to-video pipeline of Wan2.2-TI2V-5B puts them; the loss counts the noisy ones.
 """
@@ -22,16 +22,29 @@ from torch import Tensor
 from training import clips
 from training.architecture import TEXT_LENGTH, build_text_encoder, build_transformer
 from training.data import ORDER, SHAPES, Bucket, Codec, build_bucket, recode_contexts
-from training.engine import DEVICE, Clock, Log, Trainer, autocast, save_weights
+from training.engine import (
+    DEVICE,
+    RANK,
+    WORLD,
+    Clock,
+    Log,
+    Trainer,
+    autocast,
+    join,
+    note_seconds,
+    save_weights,
+    say,
+    seconds_done,
+)
 from training.fast import FastText, FastTransformer
 from training.sampling import integrate, schedule
 
 CONTEXTS = torch.tensor([0, 1, 2, 3, 5], device=DEVICE)  # clean latents at the start
 FRESH = torch.tensor([0.40, 0.65, 0.77, 0.89], device=DEVICE)  # cumulative shares of CONTEXTS
 LATE = torch.tensor([0.0, 0.15, 0.45, 0.75], device=DEVICE)  # for clips in mid-movement
-REDRAW_AT = 0.55  # of the schedule: from here on the model itself draws the imperfect contexts
+REDRAW_AT = (0.45, 0.7, 0.88)  # of the schedule: the model itself draws the imperfect contexts anew
 REDRAW_FROM = 0.8  # noise level that contexts are drawn again from
-LAST_SHARE = 0.08  # of clips with a first latent also get the last one
+LAST_SHARE = 0.12  # of clips with a first latent also get the ending
 CONTEXT_NOISE = 0.10  # at most, in half of the contexts
 PADDED = 512 - TEXT_LENGTH  # the pipeline's default text length pads this much more
 
@@ -102,6 +115,7 @@ def loss_on(
     given = clean[:, None, :, None, None]
     handed = latents.clone()
     handed[:, :, : bucket.context.shape[2]] = bucket.context[index].float()
+    handed[:, :, -1:] = bucket.ending[index].float()
     x = torch.where(given, handed + faint * torch.randn_like(noise), latents.lerp(noise, level))
     # 3. The velocity from data to noise.
     error = (learner.velocity(x, sigma, clean, ids, rope, padding) - (noise - latents)).square()
@@ -130,23 +144,25 @@ def redrawn(learner: Learner, latents: Tensor, ids: Tensor) -> Tensor:
 
 
 def main(work: Path, seconds: float, total: float | None, scale: float) -> None:
-    """Build the data, train for the given seconds, save averaged weights and the state."""
-    torch.manual_seed(int(time.time()))
-    started = time.monotonic()
-    codec = Codec(work)
-    seed = int(time.time()) % 100_000  # every part draws its own clips
-    learner = Learner()
+    """Build the data, train for the given seconds, save averaged weights."""
+    join()
+    started, done = time.monotonic(), seconds_done(work, "transformer")
+    torch.manual_seed(31)
+    codec, learner = Codec(work), Learner()
     if (work / "transformer.safetensors").exists():
         learner.load(work)
+    seed = 31 + 100 * RANK + 10_000 * int(done)  # every part and process draws its own clips
+    torch.manual_seed(seed)
     buckets = {
-        name: build_bucket(codec, shape, seed + i, max(8, int(shape.clips * scale)), noised)
+        name: build_bucket(codec, shape, seed + i, max(8, int(shape.clips * scale / WORLD)), noised)
         for i, (name, shape) in enumerate(SHAPES.items())
     }
-    print(f"latents made in {time.monotonic() - started:.0f} s", flush=True)
+    say(f"latents made in {time.monotonic() - started:.0f} s")
     losses = {}
+    share = min(1, scale) / min(WORLD, 2)  # two processes halve their batches, more add to them
     for name, bucket in buckets.items():
         rope = learner.fast.rope(bucket.latents[:1])
-        batch = max(2, int(SHAPES[name].batch * min(1, scale)))
+        batch = max(2, int(SHAPES[name].batch * share))
         losses[name] = lambda b=bucket, r=rope, n=batch: loss_on(learner, b, r, n)
         if name == "short":
             losses["padded"] = lambda b=bucket, r=rope, n=batch // 2: loss_on(
@@ -154,60 +170,38 @@ def main(work: Path, seconds: float, total: float | None, scale: float) -> None:
             )
     modules = [learner.text_encoder, learner.transformer]
     trainer = Trainer(modules, losses, peak=1e-3, decay=0.999)
-    state, done = work / "state.pt", 0.0
-    if state.exists():
-        held = torch.load(state, map_location=DEVICE)
-        done = held["done"]
-        with torch.no_grad():
-            for mine, theirs in zip(trainer.parameters, held["parameters"], strict=True):
-                mine.copy_(theirs)
-            for mine, theirs in zip(trainer.average, held["average"], strict=True):
-                mine.copy_(theirs)
-        trainer.optimizer.load_state_dict(held["optimizer"])
-        for group in trainer.optimizer.param_groups:
-            group["lr"] = trainer.rate
-    budget = seconds - (time.monotonic() - started)
-    clock = Clock(budget, done, total or done + budget)
-    log = Log(work / "transformer.jsonl")
+    progress = done / total if total else 0.0
     for name in losses:
-        trainer.step(name, clock.progress)
-    print(f"graphs ready after {time.monotonic() - started:.0f} s", flush=True)
-    begun, steps, drawn_by_model = time.monotonic(), trainer.steps, False
-    while clock.running():
-        if not drawn_by_model and clock.progress > REDRAW_AT:
-            drawn_by_model = True
+        trainer.step(name, progress)
+    say(f"graphs ready after {time.monotonic() - started:.0f} s")
+    clock = Clock(seconds - (time.monotonic() - started), done, total)
+    log = Log(work / "transformer.jsonl")
+    begun, first, redraws = time.monotonic(), trainer.steps, 0
+    while clock.running(trainer.steps):
+        due = sum(clock.progress > at for at in REDRAW_AT)
+        if due > redraws:
+            redraws = due
             trainer.swap()
             for bucket in buckets.values():
                 recode_contexts(codec, bucket, functools.partial(redrawn, learner))
             trainer.swap()
-            print(f"contexts redrawn at {clock.elapsed:.0f} s", flush=True)
+            say(f"contexts redrawn by {time.monotonic() - started:.0f} s")
         padded = trainer.steps % 20 == 0
         name = "padded" if padded else ORDER[trainer.steps % len(ORDER)]
         loss = trainer.step(name, clock.progress)
         if trainer.steps % 180 == 7:  # the same place in ORDER, so that losses compare
             log(clock, step=trainer.steps, loss=loss)
-    torch.cuda.synchronize() if DEVICE.type == "cuda" else None
-    print(
-        f"{trainer.steps} steps, "
-        f"{1000 * (time.monotonic() - begun) / max(1, trainer.steps - steps):.1f} ms each"
-    )
-    torch.save(
-        {
-            "done": done + clock.elapsed,
-            "parameters": [p.detach() for p in trainer.parameters],
-            "average": trainer.average,
-            "optimizer": trainer.optimizer.state_dict(),
-        },
-        state,
-    )
+    steps = trainer.steps - first
+    say(f"{steps} steps, {1000 * (time.monotonic() - begun) / max(1, steps):.1f} ms each")
     trainer.swap()
     learner.save(work)
+    note_seconds(work, "transformer", done + clock.elapsed)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", type=Path)
-    parser.add_argument("--seconds", type=float, default=480, help="of this part, data included")
+    parser.add_argument("--seconds", type=float, default=530, help="of this part, data included")
     parser.add_argument("--total", type=float, help="of all parts' training; else this is the last")
     parser.add_argument("--scale", type=float, default=1.0, help="of data and batches, for trials")
     arguments = parser.parse_args()

@@ -18,14 +18,17 @@ from torch import Tensor
 
 from training import clips
 from training.data import SHAPES, Bucket, Codec, build_bucket, tokenize
-from training.engine import DEVICE, Clock, Log, Trainer, save_weights
+from training.engine import DEVICE, RANK, WORLD, Clock, Log, Trainer, join, save_weights, say
 from training.sampling import integrate, schedule
 from training.train_transformer import Learner, clean_latents, redrawn
 
 STEPS = 4
 TEACHER_STEPS = 16
 GUIDANCE = 3.5
-TRAJECTORIES = {"square": 4800, "short": 4800, "wide": 2400, "tall": 2400}
+TRAJECTORIES = {
+    "square": 4000, "short": 4000, "wide": 2400, "tall": 2400, "large": 1600, "middle": 1200,
+    "largest": 800,
+}  # fmt: skip
 
 
 @dataclass
@@ -51,6 +54,7 @@ def draw_paths(learner: Learner, bucket: Bucket, batch: int) -> Paths:
         clean = clean_latents(bucket.start[part], bucket.late[part], latents.shape[2])
         ids = bucket.ids[part, 0].long()
         latents[:, :, : context.shape[2]] = context
+        latents[:, :, -1:] = bucket.ending[part].float()
         x = torch.where(clean[:, None, :, None, None], latents, torch.randn_like(latents))
         both = torch.cat([ids, empty.expand_as(ids)])
 
@@ -85,26 +89,27 @@ def loss_on(learner: Learner, paths: Paths, sigmas: Tensor, batch: int) -> Tenso
 
 def main(work: Path, seconds: float, scale: float) -> None:
     """Draw clips for contexts, let the teacher work, train the student, save it."""
-    torch.manual_seed(21)
+    join()
     started = time.monotonic()
     codec, learner = Codec(work), Learner()
     learner.load(work)
+    torch.manual_seed(21 + RANK)
     paths = {}
+    share = min(1, scale) / min(WORLD, 2)
+    batches = {name: max(2, int(SHAPES[name].batch * share)) for name in TRAJECTORIES}
     for i, (name, count) in enumerate(TRAJECTORIES.items()):
-        batch = max(2, int(SHAPES[name].batch * min(1, scale)))
-        whole = max(batch, int(count * scale) // batch * batch)
+        whole = max(1, int(count * scale) // batches[name]) * batches[name]
         bucket = build_bucket(
-            codec, SHAPES[name], 7000 + i, whole, lambda x, ids: redrawn(learner, x, ids)
-        )
-        paths[name] = draw_paths(learner, bucket, batch)
-    print(f"trajectories drawn in {time.monotonic() - started:.0f} s", flush=True)
+            codec, SHAPES[name], 7000 + i + 100 * RANK, whole,
+            lambda x, ids: redrawn(learner, x, ids),
+        )  # fmt: skip
+        paths[name] = draw_paths(learner, bucket, batches[name])
+    say(f"trajectories drawn in {time.monotonic() - started:.0f} s")
 
     learner.text_encoder.requires_grad_(False)  # shared with the base model
     sigmas = schedule(STEPS).to(DEVICE)
     losses = {
-        name: lambda p=p, n=max(2, int(SHAPES[name].batch * min(1, scale))): loss_on(
-            learner, p, sigmas, n
-        )
+        name: lambda p=p, n=batches[name]: loss_on(learner, p, sigmas, n)
         for name, p in paths.items()
     }
     trainer = Trainer([learner.transformer], losses, peak=6e-4, decay=0.998, weight_decay=0.0)
@@ -112,12 +117,12 @@ def main(work: Path, seconds: float, scale: float) -> None:
         trainer.step(name, 0.0)
     names = list(paths)
     clock, log = Clock(seconds - (time.monotonic() - started)), Log(work / "turbo.jsonl", every=10)
-    while clock.running():
+    while clock.running(trainer.steps):
         loss = trainer.step(names[trainer.steps % len(names)], clock.progress, warmup=100)
         if trainer.steps % 70 == 0:
             log(clock, step=trainer.steps, loss=loss)
     trainer.swap()
-    print(f"{trainer.steps} steps")
+    say(f"{trainer.steps} steps")
     save_weights(learner.transformer, work / "turbo.safetensors")
 
 

@@ -1,9 +1,10 @@
 """Train the VAE on drawn clips.
 
-    python -m training.train_vae WORK_DIR --seconds 420
+    python -m training.train_vae WORK_DIR --seconds 530 --total 1060
 
-Writes WORK_DIR/vae.safetensors (bf16, averaged weights) and latent_stats.json. What made it work:
-whole clips instead of the latent-by-latent cache, a loss that minds edges, and graphed steps.
+Writes WORK_DIR/vae.safetensors (bf16, averaged weights) and latent_stats.json, and goes on from
+them. What made it work: whole clips instead of the latent-by-latent cache, a loss that minds edges,
+and graphed steps.
 """
 
 from __future__ import annotations
@@ -21,7 +22,20 @@ from torch import Tensor
 
 from training import clips
 from training.architecture import build_vae
-from training.engine import DEVICE, Clock, Log, Trainer, autocast, save_weights
+from training.engine import (
+    DEVICE,
+    RANK,
+    WORLD,
+    Clock,
+    Log,
+    Trainer,
+    autocast,
+    join,
+    note_seconds,
+    save_weights,
+    say,
+    seconds_done,
+)
 from training.fast import decode_clip, encode_clip, to_clip_mode
 
 POOLS = {  # name: (height, width, clips held, frames a step, batch); all sizes are seen
@@ -62,7 +76,7 @@ def draw_pool(count: int, height: int, width: int, rng: random.Random) -> Tensor
 
 
 def loss_on(vae: AutoencoderKLWan, pool: Tensor, frames: int, batch: int) -> Tensor:
-    """L1 + 2 MSE of a random batch's windows, heavier on products and heaviest on their edges."""
+    """L1 + 8 MSE of a random batch's windows, heavier on products and heaviest on their edges."""
     index = torch.randint(len(pool), (batch, 1), device=DEVICE)
     start = torch.randint(POOL_FRAMES - frames + 1, (batch, 1), device=DEVICE)
     window = pool[index, :, start + torch.arange(frames, device=DEVICE)]  # B F 4 H W
@@ -75,7 +89,7 @@ def loss_on(vae: AutoencoderKLWan, pool: Tensor, frames: int, batch: int) -> Ten
         out = decode_clip(vae, mean + LATENT_NOISE * torch.randn_like(mean))
     error = out.float() - video
     weight = 1 + 3 * cover + 16 * cover * (1 - cover)
-    pixels = (weight * (error.abs() + 2 * error.square())).mean()
+    pixels = (weight * (error.abs() + 8 * error.square())).mean()
     # Small latents for the noise to matter; the variance (never sampled in use) states that noise.
     prior = mean.float().square().mean() + (log_variance.float() + 4.6).square().mean()
     return pixels + 1e-3 * prior
@@ -105,56 +119,71 @@ def psnr(vae: AutoencoderKLWan, video: Tensor) -> float:
     return float(-10 * error.square().mean(dim=(1, 2, 3, 4)).log10().mean())
 
 
-def main(work: Path, seconds: float, scale: float, *, decoder_only: bool) -> None:
+def main(
+    work: Path, seconds: float, total: float | None, scale: float, *, decoder_only: bool
+) -> None:
     """Draw pools, train for the given seconds, measure, save."""
-    rng = random.Random(11)
+    join()
+    done = 0.0 if decoder_only else seconds_done(work, "vae")
+    rng = random.Random(11 + RANK + 1000 * int(done))  # every part and process draws its own clips
     torch.manual_seed(11)
     started = time.monotonic()
-    pools = {
-        n: draw_pool(max(2, int(c * scale)), h, w, rng) for n, (h, w, c, _, _) in POOLS.items() if c
-    }
-    pools["long"] = pools["square"]
-    held = {
-        n: draw_pool(max(2, int(32 * min(1, scale))), *POOLS[n][:2], random.Random(99))
-        for n in pools
-    }
-    print(f"pools drawn in {time.monotonic() - started:.0f} s", flush=True)
-
     vae = to_clip_mode(build_vae()).to(DEVICE)
     if (work / "vae.safetensors").exists():
         vae.load_state_dict(load_file(work / "vae.safetensors"))
     if decoder_only:
         vae.encoder.requires_grad_(False)
         vae.quant_conv.requires_grad_(False)
+    torch.manual_seed(11 + RANK + 1000 * int(done))
+    part = 1 / min(WORLD, 2)  # two processes halve their pools and batches, more add to them
+    pools = {
+        n: draw_pool(max(2, int(c * scale * part)), h, w, rng)
+        for n, (h, w, c, _, _) in POOLS.items()
+        if c
+    }
+    pools["long"] = pools["square"]
+    held = {
+        n: draw_pool(max(2, int(32 * min(1, scale))), *POOLS[n][:2], random.Random(99))
+        for n in pools
+    }
+    say(f"pools drawn in {time.monotonic() - started:.0f} s")
+
+    share = min(1, scale) * part
     trainer = Trainer(
         [vae],
-        {n: (lambda n=n, f=f, b=b: loss_on(vae, pools[n], f, max(2, int(b * min(1, scale)))))
+        {n: (lambda n=n, f=f, b=b: loss_on(vae, pools[n], f, max(2, int(b * share))))
          for n, (_, _, _, f, b) in POOLS.items()},
         peak=1.5e-3,
         decay=0.999,
     )  # fmt: skip
+    progress = done / total if total else 0.0
     for name in POOLS:
-        trainer.step(name, 0.0)
-    clock, log = Clock(seconds), Log(work / "vae.jsonl")
-    while clock.running():
+        trainer.step(name, progress)
+    clock = Clock(seconds - (time.monotonic() - started), done, total)
+    log, begun = Log(work / "vae.jsonl"), time.monotonic()
+    while clock.running(trainer.steps):
         loss = trainer.step(ORDER[trainer.steps % len(ORDER)], clock.progress)
         if trainer.steps % 50 == 0:
             log(clock, step=trainer.steps, loss=loss)
+    say(f"{trainer.steps} steps, {1000 * (time.monotonic() - begun) / trainer.steps:.1f} ms each")
 
     trainer.swap()
+    if RANK > 0:
+        return
     for name, pool in held.items():
-        print(f"held-out PSNR {name}: {psnr(vae, pool[:, :3]):.2f} dB")
+        say(f"held-out PSNR {name}: {psnr(vae, pool[:, :3]):.2f} dB")
     if not decoder_only:  # the same encoder keeps its latents, and a transformer that knows them
         stats = latent_stats(vae, list(pools.values()))
         (work / "latent_stats.json").write_text(json.dumps(stats))
+        note_seconds(work, "vae", done + clock.elapsed)
     save_weights(vae, work / "vae.safetensors")
-    print(f"{trainer.steps} steps, {1000 * clock.elapsed / trainer.steps:.1f} ms each")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", type=Path)
-    parser.add_argument("--seconds", type=float, default=420)
+    parser.add_argument("--seconds", type=float, default=530, help="of this part, drawing included")
+    parser.add_argument("--total", type=float, help="of all parts' training; else this is the last")
     parser.add_argument("--scale", type=float, default=1.0, help="of pools and batches, for trials")
     parser.add_argument("--decoder-only", action="store_true", help="keep the latents as they are")
     arguments = parser.parse_args()
@@ -163,6 +192,7 @@ if __name__ == "__main__":
     main(
         arguments.work,
         arguments.seconds,
+        arguments.total,
         arguments.scale,
         decoder_only=arguments.decoder_only,
     )
