@@ -1,46 +1,65 @@
-"""What RunPod starts: boot once, then jobs, one at a time.
+"""What RunPod starts: boot, checks, then jobs, one at a time.
 
 python handler.py                                     # runs test_input.json
 python handler.py --test_input '{"input": {...}}'
 python handler.py --rp_serve_api                      # POST /runsync on localhost:8000
 """
 
-import asyncio
-import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 # The SDK's default, DEBUG, prints answers with their signed links; it reads this when imported.
 os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")
 
 import runpod
+from runpod.serverless.modules import rp_progress
+from runpod.serverless.modules.worker_state import JobsProgress
 
+from onetake import logs
 from onetake.errors import OnetakeError
+from onetake.running import Runner
 from onetake.settings import Settings
-from onetake.take import Worker
+from onetake.worker import Worker
 
 
-def make_handler(worker: Worker) -> Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]:
-    """A handler that leaves the event loop free for the SDK's pings while the GPU works."""
-    gpu = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gpu")
+def boot() -> Worker:
+    """A worker with its model loaded; a boot that fails says why and ends the process at once."""
+    try:
+        settings = Settings.read()
+        logs.set_up(settings)
+        worker = Worker(settings)
+        worker.boot()
+    except OnetakeError as error:
+        reason = str(error)
+    except Exception as error:
+        reason = f"internal_error: {type(error).__name__}; set ONETAKE_DEBUG=1 to see where"
+        if os.environ.get("ONETAKE_DEBUG"):
+            raise
+    else:
+        return worker
+    sys.stderr.write(f"onetake cannot start: {reason}\n")
+    sys.stderr.flush()
+    os._exit(1)  # sys.exit would wait for threads that libraries have started
 
-    async def handler(job: dict[str, Any]) -> dict[str, Any]:
-        """One job of RunPod's: its ``input`` in, the result or an ``error`` out."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(gpu, worker.answer, job["id"], job["input"])
 
-    return handler
+def send_progress(job: dict[str, Any], told: dict[str, Any]) -> None:
+    """What ``runpod.serverless.progress_update`` does in an unordered thread for each update."""
+    rp_progress._thread_target(job, told)  # noqa: SLF001 - it has no other name for it
 
 
 if __name__ == "__main__":
-    # The SDK has set up the root logger already: force.
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", force=True)
-    try:
-        worker = Worker(Settings.read())
-        worker.boot()
-    except OnetakeError as error:
-        sys.exit(f"onetake cannot start: {error}")
-    runpod.serverless.start({"handler": make_handler(worker)})
+    ready = boot()
+    runner = Runner(
+        ready,
+        send_progress if ready.settings.production else None,
+        JobsProgress().get_job_count,
+    )
+
+    async def handler(job: dict[str, Any]) -> dict[str, Any]:
+        """One job of RunPod's: its ``input`` in, the result or an ``error`` out."""
+        return await runner(job)
+
+    for check in ready.checks():
+        runpod.serverless.register_fitness_check(check)
+    runpod.serverless.start({"handler": handler, "concurrency_modifier": runner.before_take})

@@ -10,9 +10,11 @@ from typing import Any
 import av
 from PIL import Image, ImageDraw, ImageFont
 
+from onetake.control import Control
 from onetake.settings import Settings
 from onetake.storage.local import LocalStore
-from onetake.take import Worker, make_take
+from onetake.take import make_take
+from onetake.worker import Worker
 
 PICTURE = Path(__file__).parent / "frames.png"
 TAKES = (
@@ -27,7 +29,8 @@ TEXT_HEIGHT, GAP = 22, 4  # pixels
 
 def frames_of(worker: Worker, asked: dict[str, Any]) -> list[Image.Image]:
     """Frames at equal distances from the first to the last of a take."""
-    result = make_take(worker, "picture", {**asked, "duration": DURATION})
+    asked = {**asked, "duration": DURATION}
+    result = make_take(worker, worker.ledger(), "picture", asked, Control())
     with av.open(str(worker.settings.output_dir / "picture.mp4")) as file:
         frames = [frame.to_image() for frame in file.decode(video=0)]
     return [frames[i * (result.num_frames - 1) // (COLUMNS - 1)] for i in range(COLUMNS)]

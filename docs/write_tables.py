@@ -3,12 +3,14 @@
 python docs/write_tables.py            # rewrites README.md
 """
 
+import json
 import re
 from pathlib import Path
 
 from onetake import tables
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -19,11 +21,24 @@ def markdown(rows: tables.Rows) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def faults() -> tables.Rows:
+    """What `bench/faults.py` found last."""
+    found = json.loads((ROOT / "bench" / "results" / "faults.json").read_text())
+    rows = [("fault", "jobs", "each ended in", "as it must", "most often made")]
+    for row in found["rows"]:
+        right, made = str(row["right"]), str(row["most_renders_of_a_job"])
+        rows.append((row["fault"], str(row["jobs"]), f"`{row['wanted']}`", right, made))
+    return rows
+
+
 def with_tables(text: str) -> str:
     """``text`` with every table made anew."""
-    return BLOCK.sub(
-        lambda found: found[1] + markdown(getattr(tables, found[2])()) + found[3], text
-    )
+
+    def made(found: re.Match[str]) -> str:
+        rows = faults() if found[2] == "faults" else getattr(tables, found[2])()
+        return found[1] + markdown(rows) + found[3]
+
+    return BLOCK.sub(made, text)
 
 
 if __name__ == "__main__":

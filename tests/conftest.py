@@ -14,7 +14,7 @@ from onetake.models import MODELS, load
 from onetake.settings import Settings
 from onetake.spec import VideoModel
 from onetake.storage.local import LocalStore
-from onetake.take import Worker
+from onetake.worker import Worker
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +40,8 @@ def settings(tmp_path: Path) -> Settings:
         model="tiny",
         output_dir=tmp_path / "outputs",
         inputs_dir=tmp_path / "inputs",
+        work_dir=tmp_path / "work",
+        keep_dir=tmp_path / "kept",
         allow_private_inputs=True,
     )
 

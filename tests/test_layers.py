@@ -10,11 +10,15 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Every room and its layer. Imports point downward only, and rooms of layer 2 stay apart.
 LAYERS = {
     "__init__": 0, "errors": 0, "clip": 0, "job": 0, "settings": 0, "spec": 0, "telemetry": 0,
+    "control": 0, "logs": 0, "progress": 0, "workdir": 0,
     "estimate": 1, "plan": 1, "prompt": 1,
     "inputs": 2, "models": 2, "tuning": 2, "finish": 2, "encode": 2, "storage": 2,
-    "chain": 3,
-    "take": 4, "tables": 4,
-    "cli": 5,
+    "chain": 3, "deliver": 3,
+    "ledger": 4, "tables": 4,
+    "worker": 5,
+    "take": 6,
+    "answer": 7,
+    "running": 8, "cli": 8,
 }  # fmt: skip
 # A library, and the only rooms or files that may import it.
 ONLY_IN = {

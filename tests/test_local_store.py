@@ -1,11 +1,14 @@
 """The local store."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from onetake.errors import StageError
+from onetake.storage import DIFFERS
 from onetake.storage.local import LocalStore
 
 
@@ -27,7 +30,8 @@ def test_a_file_link_opens(clip: Path, tmp_path: Path) -> None:
 def test_a_served_folder_gives_web_links(clip: Path, tmp_path: Path) -> None:
     """Under a public URL the link is that URL and the key."""
     store = LocalStore(tmp_path / "outputs", "https://pod.example.com/files/")
-    assert store.put(clip, "a b.mp4", "video/mp4") == "https://pod.example.com/files/a%20b.mp4"
+    link = "https://pod.example.com/files/a%20b.mp4"
+    assert store.put(clip, "a b.mp4", "video/mp4") == store.link("a b.mp4") == link
 
 
 def test_no_half_file_is_left(clip: Path, tmp_path: Path) -> None:
@@ -38,3 +42,36 @@ def test_no_half_file_is_left(clip: Path, tmp_path: Path) -> None:
         LocalStore(blocked).put(clip, "job.mp4", "video/mp4")
     assert str(tmp_path) not in str(raised.value)
     assert sorted(tmp_path.iterdir()) == [clip, blocked]
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda content: content[:-1], lambda content: b"F" + content[1:]], ids=["cut", "flip"]
+)
+def test_a_spoiled_copy_is_refused(
+    clip: Path, tmp_path: Path, spoil: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that keeps less or something else is found out, and the earlier file stays."""
+
+    def copy(source: Path, target: Path) -> None:
+        target.write_bytes(spoil(source.read_bytes()))
+
+    store = LocalStore(tmp_path / "outputs")
+    store.put(clip, "job.mp4", "video/mp4")
+    monkeypatch.setattr(shutil, "copyfile", copy)
+    clip.write_bytes(b"frames, and more")
+    with pytest.raises(StageError, match=f"^store_failed: {DIFFERS}$") as raised:
+        store.put(clip, "job.mp4", "video/mp4")
+    assert raised.value.detail.startswith("sent 16 bytes with SHA-256 ")
+    assert [file.name for file in (tmp_path / "outputs").iterdir()] == ["job.mp4"]
+    assert store.read("job.mp4") == b"frames"
+
+
+def test_what_cannot_be_read_is_not_missing(tmp_path: Path) -> None:
+    """A name that the disk refuses is an error without a path in it, not a missing object."""
+    store = LocalStore(tmp_path)
+    for use in (store.read, store.delete):
+        with pytest.raises(
+            StageError, match=r"folder cannot be \w+ \(File name too long\)"
+        ) as raised:
+            use("long" * 100)
+        assert "longlong" not in str(raised.value)

@@ -14,10 +14,12 @@ from PIL import Image
 from test_wan import psnr
 
 from onetake import encode
+from onetake.answer import answer, safe_name
+from onetake.control import Control
 from onetake.errors import DeviceError
 from onetake.job import Progress
 from onetake.spec import VideoModel
-from onetake.take import Worker, safe_name
+from onetake.worker import Worker
 
 QUICK = {"prompt": "a red bottle on white", "num_inference_steps": 2, "size": "128*96", "seed": 3}
 
@@ -29,11 +31,18 @@ def frames_of(source: str | bytes) -> np.ndarray:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
 
 
+def reply_to(
+    worker: Worker, asked: object, control: Control | None = None, job_id: str = "job"
+) -> dict[str, Any]:
+    """What RunPod would be answered."""
+    return answer(worker, {"id": job_id, "input": asked}, control or Control())
+
+
 def answered(worker: Worker, asked: dict[str, Any], job_id: str = "job") -> dict[str, Any]:
     """The result of a job that must succeed."""
-    answer = worker.answer(job_id, asked)
-    assert "error" not in answer, answer
-    return answer
+    reply = reply_to(worker, asked, job_id=job_id)
+    assert "error" not in reply, reply
+    return reply
 
 
 def test_the_answer_is_true_to_the_file(worker: Worker) -> None:
@@ -133,7 +142,7 @@ def test_a_video_too_large_for_the_answer_is_stored(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over the limit the link is given after all, with a note."""
-    monkeypatch.setattr("onetake.take.MAX_BASE64_BYTES", 10)
+    monkeypatch.setattr("onetake.deliver.MAX_BASE64_BYTES", 10)
     answer = answered(worker, {**QUICK, "duration": 1, "output": {"delivery": "base64"}})
     assert answer["video_base64"] is None
     assert len(frames_of(answer["video_url"])) == 16
@@ -179,9 +188,37 @@ def test_the_embedded_model_is_excused_only_when_nobody_chose_it(worker: Worker)
 def test_progress_goes_forward(worker: Worker) -> None:
     """Every step of every segment is told in order."""
     told: list[Progress] = []
-    worker.answer("job", {**QUICK, "duration": 4}, told.append)
-    assert [(p.segment, p.step) for p in told] == [(s, i) for s in (1, 2, 3) for i in (1, 2)]
-    assert [p.fraction for p in told] == pytest.approx([i / 6 for i in range(1, 7)])
+    reply_to(worker, {**QUICK, "duration": 4}, Control(told.append))
+    steps = [(p.segment, p.step) for p in told if p.stage == "denoise"]
+    assert steps == [(s, i) for s in (1, 2, 3) for i in (1, 2)]
+    fractions = [p.fraction for p in told]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1)
+
+
+def test_a_stopped_job_ends_within_two_steps(worker: Worker) -> None:
+    """No step but the one in progress is made after the stop, and nothing is stored."""
+    made: list[int] = []
+
+    def stop_at_three(progress: Progress) -> None:
+        made.append(progress.step)
+        if progress.step == 3:
+            control.stop()
+
+    control = Control(stop_at_three)
+    reply = reply_to(worker, {**QUICK, "num_inference_steps": 9, "duration": 4}, control)
+    assert reply["error"].startswith("cancelled: the job was stopped ")
+    assert made == [1, 2, 3]
+    assert not worker.settings.output_dir.exists()
+
+
+def test_the_execution_timeout_says_how_far_it_got(worker: Worker) -> None:
+    """The job ends with a figure, a stage and what to do."""
+    asked = {**QUICK, "num_inference_steps": 100, "duration": 60}
+    error = reply_to(worker, asked, Control(timeout=0.5))["error"]
+    assert error.startswith("timeout: the job was ended after 0.5 s, ")
+    assert "% done, in denoise of segment 1 of " in error
+    assert error.endswith("; ask for a shorter take or fewer steps")
 
 
 class Failing:
@@ -195,6 +232,10 @@ class Failing:
         """Everything else is the model's."""
         return getattr(self.model, name)
 
+    def lean(self) -> bool:
+        """There is no way to need less."""
+        return False
+
     def decode(self, latents: Any) -> Any:
         """One batch, then the fault."""
         yield next(self.model.decode(latents))
@@ -202,7 +243,7 @@ class Failing:
 
 
 @pytest.mark.parametrize(
-    ("fault", "answer"),
+    ("fault", "reply"),
     [
         (
             RuntimeError("/root/secret/path"),
@@ -215,27 +256,27 @@ class Failing:
     ],
 )
 def test_a_fault_in_the_middle_leaves_nothing(
-    fault: Exception, answer: dict[str, Any], worker: Worker, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    fault: Exception, reply: dict[str, Any], worker: Worker, tmp_path: Path
+) -> None:
     """A fault of ours answers in one line without its inside, and leaves no file anywhere."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     worker._model = Failing(worker._model, fault)
-    assert worker.answer("job", {**QUICK, "duration": 1}) == answer
-    assert list(tmp_path.iterdir()) == []
+    assert reply_to(worker, {**QUICK, "duration": 1}) == reply
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files == [worker.workdir.path / "lock"]
 
 
 def test_a_failing_encoder_is_explained_in_the_log(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When ffmpeg refuses, the client gets a sentence and the log the end of its stderr."""
+    """When ffmpeg refuses, the client gets a sentence and a debug log the end of its stderr."""
     broken = encode._Encoder("libx264", "crf", (26, 19, 15), (("preset", "no-such-preset"),))
     choice = encode.EncoderChoice(broken, "the test")
     monkeypatch.setattr(encode, "choose_encoder", lambda _output, _size: choice)
-    answer = worker.answer("job", {**QUICK, "duration": 1})
-    assert answer["error"].startswith("encode_failed: the video encoder stopped")
-    assert "no-such-preset" in caplog.text
-    assert "no-such-preset" not in answer["error"]
+    reply = reply_to(worker, {**QUICK, "duration": 1})
+    assert reply["error"].startswith("encode_failed: the video encoder stopped")
+    error = caplog.records[-1].exc_info[1]
+    assert "no-such-preset" in error.detail
+    assert "no-such-preset" not in reply["error"]
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from diffusers import (
 )
 from PIL import Image
 
-from onetake.models import MODELS
+from onetake.models import MODELS, load
 from onetake.models.wan import WanModel, place
+from onetake.settings import Settings
 from onetake.spec import DenoiseRequest
 
 ASKED = DenoiseRequest(
@@ -73,6 +74,16 @@ def test_latents_are_decoded_one_at_a_time(tiny: WanModel) -> None:
     """One frame for the first latent, four for each after it."""
     latents = tiny.denoise(ASKED, lambda _step: None)
     assert [len(batch) for batch in tiny.decode(latents)] == [1, 4, 4, 4, 4]
+
+
+def test_a_leaner_placement_gives_nearly_the_same() -> None:
+    """Tiles of the decoder are blended where they meet, and there is one leaner way on a CPU."""
+    model = load(MODELS["tiny"], Settings())
+    whole = made(model, ASKED)
+    assert model.lean()
+    assert model.placement == "cpu, tiled decode"
+    assert psnr(made(model, ASKED), whole) > 30
+    assert not model.lean()
 
 
 @pytest.mark.parametrize("count", [1, 5, 9])

@@ -4,12 +4,13 @@ The context is handed over in memory, as decoded frames, never through an encode
 decodes its context again; those frames are dropped, exactly once.
 """
 
+import time
 from collections import deque
-from collections.abc import Callable
 
 import numpy as np
 
 from onetake.clip import FrameBatch, FrameStream, first_frames
+from onetake.control import Control
 from onetake.job import Progress
 from onetake.plan import Plan, Segment
 from onetake.spec import DenoiseRequest, VideoModel
@@ -21,7 +22,7 @@ def generate_take(
     plan: Plan,
     first_frame: FrameBatch | None,
     clock: Stopwatch,
-    on_progress: Callable[[Progress], None],
+    control: Control,
 ) -> FrameStream:
     """The take's generated frames, at the model's size and rate.
 
@@ -30,9 +31,13 @@ def generate_take(
         plan: what to make.
         first_frame: uint8 RGB (1, height, width, 3) at the generated size, or None.
         clock: counts `denoise` and `decode`.
-        on_progress: called after each denoising step; may raise to stop.
+        control: is told each step and each decoded latent, and may stop there.
+
+    Raises:
+        StoppedError: by the control.
     """
-    return first_frames(_chain(model, plan, first_frame, clock, on_progress), plan.generated_frames)
+    meter = _Meter(plan, control)
+    return first_frames(_chain(model, plan, first_frame, clock, meter), plan.generated_frames)
 
 
 def _chain(
@@ -40,16 +45,16 @@ def _chain(
     plan: Plan,
     context: FrameBatch | None,
     clock: Stopwatch,
-    on_progress: Callable[[Progress], None],
+    meter: "_Meter",
 ) -> FrameStream:
     for segment in plan.segments:
         with clock.stage("denoise"):
-            latents = model.denoise(
-                _request(plan, segment, context), _step_reporter(plan, segment, on_progress)
-            )
+            meter.start(segment)
+            latents = model.denoise(_request(plan, segment, context), meter.denoised)
         dropped = 0
         tail: deque[FrameBatch] = deque(maxlen=plan.overlap_frames)  # single frames
         for batch in clock.through("decode", model.decode(latents)):
+            meter.decoded(len(batch))
             overlap = min(len(batch), segment.overlap_frames - dropped)
             dropped += overlap
             tail.extend(batch)
@@ -74,18 +79,40 @@ def _request(plan: Plan, segment: Segment, context: FrameBatch | None) -> Denois
     )
 
 
-def _step_reporter(
-    plan: Plan, segment: Segment, on_progress: Callable[[Progress], None]
-) -> Callable[[int], None]:
-    def report(step: int) -> None:
-        on_progress(
+class _Meter:
+    """Counts denoising steps and decoded frames by their estimated shares of the time."""
+
+    def __init__(self, plan: Plan, control: Control) -> None:
+        self._plan, self._control = plan, control
+        self._started = time.monotonic()
+
+    def start(self, segment: Segment) -> None:
+        self._segment, self._step, self._frames = segment, 0, 0
+        self._control.check()
+
+    def denoised(self, step: int) -> None:
+        self._step = step + 1
+        self._report("denoise")
+
+    def decoded(self, frames: int) -> None:
+        self._frames += frames
+        self._report("decode")
+
+    def _report(self, stage: str) -> None:
+        plan, segment = self._plan, self._segment
+        share = plan.estimate.denoise_share
+        done = share * self._step / plan.num_inference_steps
+        done += (1 - share) * self._frames / segment.num_frames
+        fraction = (segment.index + done) / len(plan.segments)
+        elapsed = time.monotonic() - self._started
+        self._control.report(
             Progress(
-                stage="denoise",
+                stage=stage,
                 segment=segment.index + 1,
                 segments=len(plan.segments),
-                step=step + 1,
+                step=self._step,
                 steps=plan.num_inference_steps,
+                fraction=fraction,
+                seconds_left=elapsed / fraction - elapsed,
             )
         )
-
-    return report

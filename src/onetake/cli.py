@@ -1,4 +1,4 @@
-"""The command line: `onetake generate | plan | models | schema`.
+"""The command line: `onetake generate | plan | models | recover | schema`.
 
 A request's common fields are options; `--job FILE` takes a whole request as JSON, which options
 then override. Errors are one line on stderr and exit code 1.
@@ -17,11 +17,13 @@ from rich.table import Table
 
 from onetake import job as jobs
 from onetake import models, tables
+from onetake.control import Control
 from onetake.errors import JobError, OnetakeError
 from onetake.inputs import load_image
 from onetake.settings import Settings
 from onetake.storage.local import LocalStore
-from onetake.take import Worker, make_take, plan_job
+from onetake.take import make_take, plan_job
+from onetake.worker import Worker
 
 app = typer.Typer(
     help="One continuous take of video from a prompt, an image or both.",
@@ -86,7 +88,7 @@ def generate(
                 where = f"segment {progress.segment} of {progress.segments}"
                 bar.update(task, completed=progress.fraction, description=where)
 
-            result = make_take(worker, output.stem, asked, show)
+            result = make_take(worker, worker.ledger(), output.stem, asked, Control(show))
     except OnetakeError as error:
         raise _refused(error) from error
     if as_json:
@@ -167,6 +169,18 @@ def list_models() -> None:
         here = models.find_weights(models.MODELS[name], settings)
         table.add_row(name, *rest, "here" if here else "missing")
     out.print(table)
+
+
+@app.command()
+def recover() -> None:
+    """Store the takes that were kept because no store took them, and print their links."""
+    try:
+        settings = Settings.read()
+        ledger = Worker(settings).ledger()
+        for name in ledger.kept():
+            print(f"{name}: {ledger.send(name)['video_url']}")
+    except OnetakeError as error:
+        raise _refused(error) from error
 
 
 @app.command()

@@ -5,6 +5,7 @@
       StageError            ours, with the stage's name
         EncodeError         keeps ffmpeg's command and the end of its stderr
       DeviceError           the card is lost or out of memory: the worker asks to be replaced
+      StoppedError          somebody, or the clock, ended the job
       SettingsError         the operator's fault: a variable of the environment
 
 ``str(error)`` is what a client sees: ``"<code>: <sentence>"``, one line, with no path, host, key
@@ -51,9 +52,13 @@ class DeviceError(OnetakeError):
     """The card is out of memory or lost."""
 
 
+class StoppedError(OnetakeError):
+    """The job was ended from outside (``cancelled``) or by the clock (``timeout``)."""
+
+
 class SettingsError(OnetakeError):
     """The environment is missing a variable, or holds one that makes no sense."""
 
-    def __init__(self, variable: str, problem: str) -> None:
-        super().__init__("invalid_settings", f"{variable}: {problem}")
+    def __init__(self, variable: str, problem: str, *, detail: str = "") -> None:
+        super().__init__("invalid_settings", f"{variable}: {problem}", detail=detail)
         self.variable = variable

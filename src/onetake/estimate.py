@@ -36,6 +36,7 @@ class Estimate:
     resident_gib: float  # with every component on the card
     offload_gib: float  # with each on it only while it works
     card: str
+    denoise_share: float  # of the seconds; decoding takes the rest
 
     def summary(self) -> dict[str, Any]:
         """For JSON."""
@@ -82,11 +83,8 @@ def estimate(
         named = next((known for known in CARDS if card.startswith(known)), DEFAULT_CARD)
         rate = CARDS[named] * ATTAINED
     pixels = size[0] * size[1] / (spec.sizes[0][0] * spec.sizes[0][1])
-    tflop = sum(
-        forwards * forward_tflop(spec, size, frames)
-        + spec.vae_tflop * pixels * frames / spec.max_frames
-        for frames in frame_counts
-    )
+    denoise_tflop = sum(forwards * forward_tflop(spec, size, frames) for frames in frame_counts)
+    tflop = denoise_tflop + spec.vae_tflop * pixels * sum(frame_counts) / spec.max_frames
     denoise_gib = spec.denoise_gib * pixels * max(frame_counts) / spec.max_frames
     decode_gib = spec.decode_gib * pixels
     return Estimate(
@@ -97,4 +95,5 @@ def estimate(
             spec.text_encoder_gib, spec.transformer_gib + denoise_gib, spec.vae_gib + decode_gib
         ),
         card=named,
+        denoise_share=denoise_tflop / tflop,
     )

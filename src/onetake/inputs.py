@@ -1,8 +1,4 @@
-"""A job's pictures: URL, data URI, base64 or a file of the volume, checked before any is decoded.
-
-Not covered yet: the connection is not pinned to the address that was checked, so a name server
-that changes its answer in between is not caught.
-"""
+"""A job's pictures: URL, data URI, base64 or a volume's file, checked before any is decoded."""
 
 import base64
 import binascii
@@ -19,6 +15,9 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from onetake.errors import JobError
 from onetake.settings import Settings
@@ -123,10 +122,14 @@ def _follow(url: str, field: str, *, allow_private: bool) -> bytes:
     ends = time.monotonic() + DEADLINE
     with requests.Session() as session:
         session.trust_env = False  # no proxies, and no credentials from a .netrc
+        if not allow_private:
+            adapter = _public_adapter()
+            session.mount("http://", adapter)
+            session.mount("https://", adapter)
         for _ in range(MAX_REDIRECTS + 1):
-            if not allow_private:
-                _check_public(url, field)
             try:
+                if not allow_private:
+                    _check_scheme(url)
                 with session.get(
                     url,
                     stream=True,
@@ -137,6 +140,8 @@ def _follow(url: str, field: str, *, allow_private: bool) -> bytes:
                         url = urljoin(url, answer.headers["Location"])
                         continue
                     return _body(answer, field, ends)
+            except _UrlError as refused:
+                raise JobError(field, refused.problem, code=refused.code) from None
             except (requests.RequestException, ValueError):  # a broken address among them
                 raise JobError(
                     field, "its URL could not be fetched; check it", code="input_unreachable"
@@ -162,24 +167,90 @@ def _body(answer: requests.Response, field: str, ends: float) -> bytes:
     return _capped(bytes(data), field)
 
 
-def _check_public(url: str, field: str) -> None:
-    """Refuse hosts with any address that is not public, metadata services among them."""
+class _UrlError(Exception):
+    """A URL that is not followed, and why; no ``OSError``, which requests would wrap."""
+
+    def __init__(self, problem: str, *, code: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.code = code
+
+
+def _check_scheme(url: str) -> None:
+    """Refuse what cannot be read as a URL, and a redirect that leaves http."""
     try:
         parts = urlsplit(url)
-        found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError, ValueError):
-        raise JobError(
-            field, "its URL's host is not known; check it", code="input_unreachable"
-        ) from None
-    if parts.scheme not in {"http", "https"}:
-        raise JobError(field, "its URL redirects away from http; give the last one")
-    for *_, address in found:
-        if not _is_public(str(address[0])):
-            raise JobError(
-                field,
-                "its URL leads to a private address; give a public one",
-                code="input_forbidden",
-            )
+        scheme, _ = parts.scheme, parts.port  # a broken port shows when it is read
+    except ValueError:
+        raise _unknown_host() from None
+    if scheme not in {"http", "https"}:
+        raise _UrlError("its URL redirects away from http; give the last one", code="invalid_input")
+
+
+def _unknown_host() -> _UrlError:
+    return _UrlError("its URL's host is not known; check it", code="input_unreachable")
+
+
+class _PublicConnection(HTTPConnection):
+    """Looks its host up once, and goes to an address of it if all of them are public."""
+
+    # urllib3's own SOCKS connection overrides the same method. One answer serves the check and the
+    # connection, so a name server that changes it in between changes nothing.
+    def _new_conn(self) -> socket.socket:
+        try:
+            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            raise _unknown_host() from None
+        if not all(_is_public(str(address[0])) for *_, address in found):
+            problem = "its URL leads to a private address; give a public one"
+            raise _UrlError(problem, code="input_forbidden")
+        failure = OSError("no address")
+        for family, kind, protocol, _, address in found:
+            try:
+                return _connected(socket.socket(family, kind, protocol), address, self.timeout)
+            except OSError as error:  # nobody is there, or this machine has no IPv6
+                failure = error
+        raise failure
+
+
+class _PublicTLSConnection(_PublicConnection, HTTPSConnection):
+    """The same under TLS, where name and certificate are still the host's."""
+
+
+class _PublicPool(HTTPConnectionPool):
+    ConnectionCls = _PublicConnection
+
+
+class _PublicTLSPool(HTTPSConnectionPool):
+    ConnectionCls = _PublicTLSConnection
+
+
+def _public_adapter() -> HTTPAdapter:
+    """An adapter that makes no connection but public ones."""
+    adapter = HTTPAdapter()
+    adapter.poolmanager.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicTLSPool}
+    return adapter
+
+
+def _connected(
+    opened: socket.socket, address: tuple[object, ...], timeout: float | None
+) -> socket.socket:
+    try:
+        opened.settimeout(timeout)
+        opened.connect(address)
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+def is_public_host(host: str) -> bool:
+    """Whether every address that ``host`` has now is out on the internet."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return all(_is_public(str(address[0])) for *_, address in found)
 
 
 def _is_public(address: str) -> bool:

@@ -6,7 +6,7 @@ its meaning, and `SYNONYMS` adds the names that local video APIs commonly use.
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -106,6 +106,9 @@ class Job(_Asked):
     profile: str | None = Field(None, description="A name from the profile table")
     output: Output = Field(
         Output(), description="`container`, `codec`, `quality`, and `delivery` (a URL or base64)"
+    )
+    partial_results: bool = Field(
+        default=False, description="Send each finished segment's link with the progress"
     )
     enable_prompt_optimization: bool = Field(
         default=False, description="Add missing subject, camera, light and style words"
@@ -284,6 +287,14 @@ _RULES = frozenset(
 
 
 @dataclass(frozen=True)
+class PartLink:
+    """A finished segment of a take that is still being made."""
+
+    segment: int
+    video_url: str
+
+
+@dataclass(frozen=True)
 class Progress:
     """How far a job is; segments and steps count from 1."""
 
@@ -292,11 +303,17 @@ class Progress:
     segments: int
     step: int
     steps: int
+    fraction: float  # of all generating, 0 to 1
+    seconds_left: float  # of generating, as the pace so far says
+    parts: tuple[PartLink, ...] = ()
 
-    @property
-    def fraction(self) -> float:
-        """Of all denoising, from 0 to 1."""
-        return (self.segment - 1 + self.step / self.steps) / self.segments
+    def summary(self) -> dict[str, Any]:
+        """For JSON."""
+        told = asdict(self)
+        told["fraction"], told["seconds_left"] = round(self.fraction, 3), round(self.seconds_left)
+        if not self.parts:
+            del told["parts"]
+        return told
 
 
 class Seam(BaseModel):

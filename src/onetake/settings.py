@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from onetake.errors import SettingsError
 
 WEEK_SECONDS = 7 * 24 * 3600
+_VOLUME = Path("/runpod-volume")
 _ENDPOINT = re.compile(r"https?://[\w.\[\]:-]+(/\S*)?", re.IGNORECASE)
 
 
@@ -42,6 +43,24 @@ class Settings(BaseSettings):
         None, description="Base URL under which `output_dir` is served; unset: `file://` links"
     )
     max_duration: float = Field(120.0, gt=0, description="Longest take that a job may ask, seconds")
+    execution_timeout: float | None = Field(
+        None, gt=0, description="Seconds after which a job is ended; unset: RunPod's limit alone"
+    )
+    grace_period: float = Field(
+        25.0, ge=0, description="Seconds that a job in flight may still take after SIGTERM"
+    )
+    work_dir: Path = Field(
+        Path("/tmp/onetake"),  # noqa: S108 - each worker makes a folder of its own in it
+        description="Temporary files; those of killed workers are swept at boot",
+    )
+    keep_dir: Path | None = Field(
+        None,
+        description="Finished takes that no store took; unset: `kept` on the volume, if there is "
+        "one, else below `output_dir`",
+    )
+    debug: bool = Field(
+        default=False, description="Log details: tracebacks, paths, addresses (development)"
+    )
     price_per_second: float = Field(
         0.00031, ge=0, description="Dollars a second of this worker costs (RTX 4090 serverless)"
     )
@@ -93,6 +112,13 @@ class Settings(BaseSettings):
             raise SettingsError(variable, first["msg"]) from None
         settings._check_bucket()
         return settings
+
+    @property
+    def kept(self) -> Path:
+        """The folder for finished takes that no store took."""
+        if self.keep_dir:
+            return self.keep_dir
+        return (_VOLUME / "onetake" if _VOLUME.is_dir() else self.output_dir) / "kept"
 
     @property
     def production(self) -> bool:

@@ -106,6 +106,9 @@ class VideoModel(Protocol):
             DeviceError: the card ran out of memory or was lost.
         """
 
+    def lean(self) -> bool:
+        """Go on in less memory, if slower: `placement` says how. False: there is no way left."""
+
     def count_tokens(self, prompt: str) -> int:
         """Tokens of ``prompt``, of which the model reads `spec.max_sequence_length`."""
 

@@ -1,6 +1,8 @@
-"""Where a job's time and host memory go."""
+"""Where a job's time and host memory go, and what a worker has done."""
 
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -56,6 +58,24 @@ class Stopwatch:
         if self._open:
             self.seconds[self._open[-1]] = self.seconds.get(self._open[-1], 0.0) + now - self._since
         self._since = now
+
+
+class Counters:
+    """What this worker has done since it started; safe to add to from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sums: Counter[str] = Counter()
+
+    def add(self, name: str, amount: float = 1) -> None:
+        """Add to the sum of this name."""
+        with self._lock:
+            self._sums[name] += amount  # type: ignore[assignment]  # typeshed: whole numbers alone
+
+    def summary(self) -> dict[str, float]:
+        """All sums by name."""
+        with self._lock:
+            return dict(self._sums)
 
 
 def reset_host_peak() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from onetake.errors import JobError, SettingsError
 from onetake.job import nearest_name, shown
+from onetake.models.weights import check_weights
 from onetake.settings import Settings
 from onetake.spec import ModelSpec, VideoModel
 
@@ -197,12 +198,18 @@ def resolve(
 
 
 def load(spec: ModelSpec, settings: Settings) -> VideoModel:
-    """Load ``spec`` onto the GPU, or the CPU where there is none."""
+    """Load ``spec`` onto the GPU, or the CPU where there is none.
+
+    Raises:
+        SettingsError: its files are missing or damaged.
+        DeviceError: it does not fit.
+    """
     weights = find_weights(spec, settings)
     if weights is None:
         raise SettingsError("ONETAKE_WEIGHTS_DIR", f"holds no weights of {spec.name}")
+    check_weights(weights)
     _hush()
-    _free()
+    free()
     module = importlib.import_module(spec.module)
     model: VideoModel = module.load(spec, weights, weights_revision(weights))
     return model
@@ -219,8 +226,8 @@ def _hush() -> None:
         logs.disable_progress_bar()
 
 
-def _free() -> None:
-    """Give back the memory of a model that was let go: pipelines hold themselves in cycles."""
+def free() -> None:
+    """Give back the memory of what was let go: pipelines hold themselves in cycles."""
     import torch  # noqa: PLC0415 - see card_name
 
     gc.collect()

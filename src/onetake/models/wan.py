@@ -23,6 +23,7 @@ from onetake.errors import DeviceError
 from onetake.spec import DenoiseRequest, ModelSpec
 
 GIB = 1 << 30
+_TILE_LATENTS = 16  # latents that 256 px take
 
 
 class _ContextPipeline(WanImageToVideoPipeline):  # type: ignore[misc]  # diffusers is untyped
@@ -81,6 +82,7 @@ class WanModel:
         self.revision = revision
         self.placement = placement
         self._device = device
+        self._tiled = False
         self._text = pipeline
         self._context = _ContextPipeline(**pipeline.components, expand_timesteps=True)
         for stock in (self._text, self._context):
@@ -123,8 +125,41 @@ class WanModel:
             )[0]
         return latents
 
+    def lean(self) -> bool:
+        """See `VideoModel.lean`: first off the card what does not work, then a tiled decode."""
+        if self.placement == "resident":
+            self._text.to("cpu")
+            self._text.enable_model_cpu_offload(device=self._device)
+            self.placement = "offload"
+        elif not self._tiled:
+            self._tiled = True
+            self.placement += ", tiled decode"
+        else:
+            return False
+        return True
+
     def decode(self, latents: torch.Tensor) -> Iterator[FrameBatch]:
         """See `VideoModel.decode`; the causal cache goes from latent to latent as in the stock."""
+        return self._decode_tiles(latents) if self._tiled else self._decode_whole(latents)
+
+    def _decode_tiles(self, latents: torch.Tensor) -> Iterator[FrameBatch]:
+        """The stock's tiles, all frames at once: least of the card's memory, more of the host's."""
+        vae = self._text.vae
+        mean, std = _latent_statistics(vae, latents.device)
+        # The stock's 256 px with strides of 192, but smaller than the picture in any case.
+        side = 256 if min(latents.shape[-2:]) > _TILE_LATENTS else 64
+        vae.enable_tiling(side, side, side * 3 // 4, side * 3 // 4)
+        try:
+            with torch.no_grad(), _device_errors():
+                decoded = vae.decode((latents * std + mean).to(self._device, vae.dtype)).sample
+                decoded = decoded.cpu()
+        finally:
+            vae.disable_tiling()
+            vae.clear_cache()
+        for batch in decoded.split(4, dim=2):
+            yield _frames(batch, None)
+
+    def _decode_whole(self, latents: torch.Tensor) -> Iterator[FrameBatch]:
         vae = self._text.vae
         mean, std = _latent_statistics(vae, latents.device)
         if hasattr(vae, "_hf_hook"):

@@ -1,6 +1,7 @@
 """A folder: `file://` links, or links below the URL under which a pod serves it."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -8,6 +9,10 @@ from urllib.parse import quote
 
 from onetake.errors import StageError
 from onetake.settings import Settings
+from onetake.storage import DIFFERS
+
+# A key that is a folder's name, or that goes on below a file's, has no object either.
+_ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 class LocalStore:
@@ -25,19 +30,59 @@ class LocalStore:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, partial)
+            _verify(file, partial)
             partial.replace(target)
         except OSError as error:
-            with contextlib.suppress(OSError):
+            raise _failure("written", error) from error
+        finally:
+            with contextlib.suppress(OSError):  # it has its real name when all went well
                 partial.unlink()
-            reason = os.strerror(error.errno) if error.errno else "unknown reason"
-            raise StageError(
-                "store", f"the output folder cannot be written ({reason})", detail=str(error)
-            ) from error
+        return self.link(key)
+
+    def read(self, key: str) -> bytes | None:
+        """See `Store.read`."""
+        try:
+            return (self._folder / key).read_bytes()
+        except _ABSENT:
+            return None
+        except OSError as error:
+            raise _failure("read", error) from error
+
+    def delete(self, key: str) -> None:
+        """See `Store.delete`."""
+        try:
+            (self._folder / key).unlink()
+        except _ABSENT:
+            pass
+        except OSError as error:
+            raise _failure("written", error) from error
+
+    def link(self, key: str) -> str:
+        """See `Store.link`."""
         if self._public_url:
             return f"{self._public_url.rstrip('/')}/{quote(key)}"
-        return target.as_uri()
+        return (self._folder / key).as_uri()
 
 
 def open_store(settings: Settings) -> LocalStore:
     """The folder of `ONETAKE_OUTPUT_DIR`."""
     return LocalStore(settings.output_dir, settings.public_url)
+
+
+def _verify(file: Path, copy: Path) -> None:
+    """Read both again: a full disk or a broken one may have kept less or something else."""
+    sent, stored = _fingerprint(file), _fingerprint(copy)
+    if sent != stored:
+        raise StageError("store", DIFFERS, detail=f"sent {sent}, stored {stored}")
+
+
+def _fingerprint(file: Path) -> str:
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    return f"{file.stat().st_size} bytes with SHA-256 {digest}"
+
+
+def _failure(verb: str, error: OSError) -> StageError:
+    reason = os.strerror(error.errno) if error.errno else "unknown reason"
+    sentence = f"the output folder cannot be {verb} ({reason})"
+    return StageError("store", sentence, detail=str(error))

@@ -1,0 +1,73 @@
+"""Memory of a worker over many jobs of mixed sizes: does it grow?
+
+python bench/memory_over_jobs.py      # minutes on two cores; writes docs/memory_over_jobs.png
+
+Resident memory of the worker's process after each job, everything of the job freed; without a card
+that is the only memory there is. With one, the card's reserved memory is drawn as well.
+"""
+
+import json
+import random
+import tempfile
+from pathlib import Path
+
+import matplotlib as mpl
+import torch
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+from onetake.answer import answer
+from onetake.control import Control
+from onetake.settings import Settings
+from onetake.worker import Worker
+
+JOBS, SETTLED = 50, 5
+PICTURE = Path(__file__).parents[1] / "docs" / "memory_over_jobs.png"
+RESULTS = Path(__file__).parent / "results" / "memory_over_jobs.json"
+SIZES = ("224*128", "128*224", "160*160", "256*256", "640*360", "1280*720")
+MIB = 1 << 20
+
+
+def resident_mib() -> float:
+    """This process's resident memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / MIB
+
+
+def main() -> None:
+    """Run the jobs, print the figures, draw the curve."""
+    torch.set_num_threads(2)
+    rng = random.Random(7)  # noqa: S311 - the same jobs in every run
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(model="tiny", output_dir=Path(folder), work_dir=Path(folder) / "work")
+        worker = Worker(settings)
+        host, card = [], []
+        for number in range(JOBS):
+            asked = {
+                "prompt": "a red bottle", "size": rng.choice(SIZES), "num_inference_steps": 2,
+                "duration": rng.choice((1, 2, 3, 5)), "seed": number,
+            }  # fmt: skip
+            reply = answer(worker, {"id": f"job{number}", "input": asked}, Control())
+            if "error" in reply:
+                raise SystemExit(reply["error"])
+            host.append(round(resident_mib()))
+            card.append(
+                round(torch.cuda.memory_reserved() / MIB) if torch.cuda.is_available() else 0
+            )
+    growth = host[-1] / host[SETTLED - 1] - 1
+    print(
+        f"after {SETTLED} jobs {host[SETTLED - 1]} MiB, after {JOBS} {host[-1]} MiB ({growth:+.1%})"
+    )
+    RESULTS.write_text(json.dumps({"host_mib": host, "card_mib": card}) + "\n")
+    figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+    axes.plot(range(1, JOBS + 1), host, label="host, resident")
+    if any(card):
+        axes.plot(range(1, JOBS + 1), card, label="card, reserved")
+    axes.set(xlabel="jobs done, of six sizes and 1 to 5 s", ylabel="MiB", ylim=(0, None))
+    axes.legend()
+    figure.savefig(PICTURE, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

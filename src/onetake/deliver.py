@@ -1,0 +1,132 @@
+"""Frames into files, and files into the store."""
+
+import base64
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onetake.clip import FrameStream
+from onetake.control import Control
+from onetake.encode import CONTENT_TYPES, VideoEncoder, write_poster
+from onetake.errors import StageError
+from onetake.job import Output, PartLink
+from onetake.plan import Plan
+from onetake.storage import Store
+
+MAX_BASE64_BYTES = 5 << 20  # an answer of RunPod's /run may have 10 MB, and base64 adds a third
+PUT_PAUSES = (1.0, 4.0)  # seconds before a store that failed is tried again
+NO_LINKS: dict[str, Any] = {"video_url": None, "result": None, "poster_url": None}
+
+log = logging.getLogger("onetake")
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a job leaves in its folder; names are also the keys in the store."""
+
+    folder: Path
+    name: str
+    container: str
+
+    @property
+    def video(self) -> Path:
+        """The take."""
+        return self.folder / f"{self.name}.{self.container}"
+
+    @property
+    def poster(self) -> Path:
+        """Its first frame, a JPEG."""
+        return self.folder / f"{self.name}.poster.jpg"
+
+    def part(self, segment: int) -> Path:
+        """One segment's own frames."""
+        return self.folder / f"{self.name}.segment{segment}.{self.container}"
+
+
+def encode_take(frames: FrameStream, plan: Plan, output: Output, files: Files) -> dict[str, str]:
+    """Draw ``frames`` through the encoder; the first of them is the poster.
+
+    Raises:
+        EncodeError: ffmpeg stopped.
+        StageError: the take has not the planned length.
+    """
+    with VideoEncoder(files.video, plan.size, plan.fps, output) as encoder:
+        for batch in frames:
+            if not encoder.frames_written:
+                write_poster(batch[0], files.poster)
+            encoder.write(batch)
+    if encoder.frames_written != plan.num_frames:
+        raise StageError(
+            "encode",
+            "the take has the wrong length; send the job again",
+            detail=f"{encoder.frames_written} frames written, {plan.num_frames} planned",
+        )
+    return {
+        "container": output.container,
+        "codec": output.codec,
+        "quality": output.quality,
+        "encoder": encoder.choice.name,
+        "reason": encoder.choice.reason,
+    }
+
+
+def with_parts(
+    frames: FrameStream, plan: Plan, output: Output, files: Files, store: Store, control: Control
+) -> FrameStream:
+    """``frames``; each segment's also go into a file of their own, whose link is told at its end.
+
+    Raises:
+        EncodeError: ffmpeg stopped.
+    """
+    at, rest = 0, None
+    for segment, end in enumerate([*plan.seam_frames(), plan.num_frames], start=1):
+        path = files.part(segment)
+        with VideoEncoder(path, plan.size, plan.fps, output) as encoder:
+            while at < end:
+                batch = rest if rest is not None and len(rest) else next(frames, None)
+                if batch is None:
+                    return
+                own, rest = batch[: end - at], batch[end - at :]
+                at += len(own)
+                encoder.write(own)
+                yield own
+        link = _put(store, path, CONTENT_TYPES[files.container], control)
+        path.unlink()
+        if isinstance(link, StageError):  # the whole take may still arrive
+            log.warning("segment %d was not stored: %s", segment, link)
+        else:
+            control.part(PartLink(segment, link))
+    yield from frames  # to the end, so that the decoder finishes
+
+
+def store_take(store: Store, output: Output, files: Files, control: Control) -> dict[str, Any]:
+    """The result's links; a small video goes into the answer itself when the job asks for that.
+
+    Raises:
+        StageError: the store does not take the video.
+    """
+    if output.delivery == "base64" and files.video.stat().st_size <= MAX_BASE64_BYTES:
+        return {**NO_LINKS, "video_base64": base64.b64encode(files.video.read_bytes()).decode()}
+    link = _put(store, files.video, CONTENT_TYPES[files.container], control)
+    if isinstance(link, StageError):
+        raise link
+    poster = _put(store, files.poster, "image/jpeg", control)
+    if isinstance(poster, StageError):  # a finished take is not given up for its poster
+        log.warning("no poster: %s", poster)
+        return {"video_url": link, "result": link, "poster_url": None}
+    return {"video_url": link, "result": link, "poster_url": poster}
+
+
+def _put(store: Store, file: Path, content_type: str, control: Control) -> str | StageError:
+    """A stored file's link, after more tries if need be, or the last try's error."""
+    for pause in PUT_PAUSES:
+        try:
+            return store.put(file, file.name, content_type)
+        except StageError as error:
+            log.warning("%s; once more in %g s", error, pause)
+        control.pause(pause)
+    try:
+        return store.put(file, file.name, content_type)
+    except StageError as error:
+        return error

@@ -1,0 +1,121 @@
+"""Which jobs are done, so that one that is delivered twice is made once, and nothing made is lost.
+
+A finished job's answer lies beside its video, as `<name>.json`. When the store takes nothing, both
+lie in the folder of kept takes until the job comes again or `onetake recover` sends them on.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from onetake.deliver import Files
+from onetake.encode import CONTENT_TYPES
+from onetake.errors import StageError
+from onetake.job import Result
+from onetake.storage import Store
+
+log = logging.getLogger("onetake")
+
+
+class Ledger:
+    """The answers in one store and in one folder of kept takes."""
+
+    def __init__(self, store: Store, kept: Path, work: Path) -> None:
+        """``work`` is a folder for files that are gone at once."""
+        self.store = store
+        self._kept = kept
+        self._work = work
+
+    def find(self, name: str, asked: object) -> dict[str, Any] | None:
+        """The answer to this very request, if it was given before or its take is kept.
+
+        A store that cannot be asked now may do at the end: that is no reason to fail the job.
+        """
+        kept = self._kept / f"{name}.json"
+        try:
+            if kept.is_file() and _is_of(kept.read_bytes(), asked):
+                return self.send(name)
+            stored = self.store.read(f"{name}.json")
+            if stored and _is_of(stored, asked):
+                return self._with_fresh_links(name, json.loads(stored)["answer"])
+        except StageError as error:
+            log.warning("whether the job is done already is not known: %s", error)
+        return None
+
+    def write(self, name: str, asked: object, answer: dict[str, Any]) -> None:
+        """Note an answer. Failing to is no reason to fail the job."""
+        file = self._work / f"{name}.json"
+        try:
+            file.write_text(json.dumps({"asked": _digest(asked), "answer": answer}))
+            self.store.put(file, file.name, "application/json")
+        except (OSError, StageError):
+            log.warning("the answer was not noted", exc_info=True)
+        file.unlink(missing_ok=True)
+
+    def keep(self, files: Files, asked: object, result: Result, error: StageError) -> StageError:
+        """Keep what the store did not take; gives the error that says so."""
+        record = {"asked": _digest(asked), "answer": result.model_dump(mode="json")}
+        try:
+            self._kept.mkdir(parents=True, exist_ok=True)
+            for file in (files.video, files.poster):
+                shutil.move(file, self._kept / file.name)
+            (self._kept / f"{files.name}.json").write_text(json.dumps(record))
+        except OSError as full:
+            return StageError("store", error.sentence, detail=f"{error.detail}\n{full}")
+        return StageError(
+            "store",
+            f"{error.sentence}; the finished take is kept as {files.name}: "
+            "send the same job id again, or run `onetake recover` on the worker",
+            detail=error.detail,
+        )
+
+    def kept(self) -> list[str]:
+        """The names of kept takes."""
+        return sorted(record.stem for record in self._kept.glob("*.json"))
+
+    def send(self, name: str) -> dict[str, Any]:
+        """Store a kept take; gives its answer.
+
+        Raises:
+            StageError: the store does not take it now either.
+        """
+        record = json.loads((self._kept / f"{name}.json").read_text())
+        answer: dict[str, Any] = record["answer"]
+        video, poster = self._paths(name, answer)
+        link = self.store.put(video, video.name, CONTENT_TYPES[answer["output"]["container"]])
+        answer |= {"video_url": link, "result": link}
+        with contextlib.suppress(StageError):
+            answer["poster_url"] = self.store.put(poster, poster.name, "image/jpeg")
+        for file in (video, poster, self._kept / f"{name}.json"):
+            file.unlink(missing_ok=True)
+        return answer
+
+    def _paths(self, name: str, answer: dict[str, Any]) -> tuple[Path, Path]:
+        files = Files(self._kept, name, answer["output"]["container"])
+        return files.video, files.poster
+
+    def _with_fresh_links(self, name: str, answer: dict[str, Any]) -> dict[str, Any]:
+        video, poster = self._paths(name, answer)
+        if answer["video_url"]:
+            link = self.store.link(video.name)
+            answer |= {"video_url": link, "result": link}
+        if answer["poster_url"]:
+            answer["poster_url"] = self.store.link(poster.name)
+        return answer
+
+
+def _is_of(record: bytes, asked: object) -> bool:
+    """Whether a stored record answers this very request; a foreign file does not."""
+    try:
+        noted = json.loads(record)
+    except ValueError:
+        return False
+    return isinstance(noted, dict) and noted.get("asked") == _digest(asked)
+
+
+def _digest(asked: object) -> str:
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,126 @@
+"""What outlives a job: the settings, the store, the one model that is loaded, the counts."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping
+
+from onetake import models
+from onetake.encode import choose_encoder
+from onetake.errors import SettingsError, StageError
+from onetake.inputs import is_public_host
+from onetake.job import Output
+from onetake.ledger import Ledger
+from onetake.settings import Settings
+from onetake.spec import DenoiseRequest, ModelSpec, VideoModel
+from onetake.storage import Store, open_job_store, open_store
+from onetake.telemetry import Counters
+from onetake.workdir import WorkDir
+
+_GIB = 1 << 30
+MIN_FREE_GIB = 1.0  # of the work folder: a take of an hour at the highest quality
+
+log = logging.getLogger("onetake")
+
+
+class Worker:
+    """One process's worker. Its model is used by one thread at a time."""
+
+    def __init__(self, settings: Settings, store: Store | None = None) -> None:
+        """Open the store and the work folder.
+
+        Raises:
+            SettingsError: one of them cannot be used.
+        """
+        self.settings = settings
+        self.store = store or open_store(settings)
+        self.workdir = WorkDir(settings.work_dir)
+        self.counters = Counters()
+        self._model: VideoModel | None = None
+
+    def boot(self) -> None:
+        """Load the default model, so that the first job need not.
+
+        Raises:
+            SettingsError: there is none, or its files are damaged.
+            EncodeError: there is no ffmpeg that runs.
+        """
+        choose_encoder(Output())
+        self.model(models.default_model(self.settings)[0])
+
+    def model(self, spec: ModelSpec) -> VideoModel:
+        """``spec``, loaded; one that was loaded before is let go."""
+        if self._model is None or self._model.spec is not spec:
+            self._model = None  # first let go, then load: two may not fit
+            started = time.monotonic()
+            self._model = models.load(spec, self.settings)
+            seconds = time.monotonic() - started
+            log.info("loaded %s (%s) in %.1f s", spec.name, self._model.placement, seconds)
+        return self._model
+
+    def ledger(self, config: Mapping[str, object] | None = None) -> Ledger:
+        """The answers in the worker's store, or in the bucket that a job brings as `s3Config`.
+
+        Raises:
+            JobError: the configuration is not whole, or leads to a private address.
+        """
+        store = self.store
+        if config is not None:
+            store = open_job_store(config, self.settings, is_public_host)
+        return Ledger(store, self.settings.kept, self.workdir.path)
+
+    def checks(self) -> list[Callable[[], None]]:
+        """What must hold before jobs are taken; each raises an OnetakeError if it does not."""
+        return [self.check_disk, self.check_encoder, self.check_store, self.check_model]
+
+    def check_disk(self) -> None:
+        """There is room for a take.
+
+        Raises:
+            SettingsError: there is not.
+        """
+        free = shutil.disk_usage(self.workdir.path).free / _GIB
+        if free < MIN_FREE_GIB:
+            problem = f"has {free:.1f} GiB free, and {MIN_FREE_GIB:g} are needed"
+            raise SettingsError("ONETAKE_WORK_DIR", problem)
+
+    def check_encoder(self) -> None:
+        """The encoder of the default output runs.
+
+        Raises:
+            EncodeError: there is none.
+        """
+        choose_encoder(Output())
+
+    def check_store(self) -> None:
+        """A file can be put into the store, and deleted.
+
+        Raises:
+            StageError: the store refuses or cannot be reached.
+        """
+        with self.workdir.job() as folder:
+            probe = folder / "probe"
+            probe.write_bytes(b"onetake")
+            key = f"fitness/{self.workdir.path.name}"
+            self.store.put(probe, key, "text/plain")
+            self.store.delete(key)
+
+    def check_model(self) -> None:
+        """The default model makes frames; its first ones, which are the slowest.
+
+        Raises:
+            StageError: it makes none, or DeviceError: the card fails.
+        """
+        _warm_up(self.model(models.default_model(self.settings)[0]))
+
+
+def _warm_up(model: VideoModel) -> None:
+    """The model's shortest clip at its default size, in two steps."""
+    width, height = model.spec.sizes[0]
+    request = DenoiseRequest(
+        "a product", "", width, height, model.spec.min_frames, 2, model.spec.guidance_scale,
+        model.spec.flow_shift, 0,
+    )  # fmt: skip
+    frames = sum(len(batch) for batch in model.decode(model.denoise(request, lambda _step: None)))
+    if frames != model.spec.min_frames:
+        raise StageError("boot", f"{model.spec.name} made {frames} frames, not as many as asked")
