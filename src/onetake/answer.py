@@ -12,6 +12,7 @@ from onetake.control import Control
 from onetake.errors import DeviceError, JobError, OnetakeError, StoppedError
 from onetake.logs import about
 from onetake.take import make_take
+from onetake.telemetry import trim_host_memory
 from onetake.worker import Worker
 
 MAX_REPLY_BYTES = 9_500_000  # RunPod's /run takes 10 MB, silently nothing above
@@ -34,6 +35,7 @@ def answer(worker: Worker, job: Mapping[str, Any], control: Control) -> dict[str
         reply, outcome = _answer(worker, name, job, control)
         if outcome in {"failed", "stopped"}:
             models.free()  # here nothing holds the job's tensors any more
+        trim_host_memory()
         worker.counters.add(f"jobs_{outcome}")
         log.info("%s", outcome)
     return reply

@@ -212,6 +212,7 @@ def load(spec: ModelSpec, settings: Settings) -> VideoModel:
     free()
     module = importlib.import_module(spec.module)
     model: VideoModel = module.load(spec, weights, weights_revision(weights))
+    gc.freeze()  # what stays for good is not looked through after every job
     return model
 
 
@@ -230,6 +231,7 @@ def free() -> None:
     """Give back the memory of what was let go: pipelines hold themselves in cycles."""
     import torch  # noqa: PLC0415 - see card_name
 
+    gc.unfreeze()
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
