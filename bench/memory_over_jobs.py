@@ -69,11 +69,16 @@ def main() -> None:
         f"after {SETTLED} jobs {host[SETTLED - 1]} MiB, after {JOBS} {host[-1]} MiB ({growth:+.1%})"
     )
     RESULTS.write_text(json.dumps({"host_mib": host, "card_mib": card}) + "\n")
+    draw(host, card)
+
+
+def draw(host: list[int], card: list[int]) -> None:
+    """The curves, in MiB after each job."""
     figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
     axes.plot(range(1, JOBS + 1), host, label="host, resident")
     if any(card):
         axes.plot(range(1, JOBS + 1), card, label="card, reserved")
-    axes.set(xlabel="jobs done, of five kinds", ylabel="MiB", ylim=(0, None))
+    axes.set(xlabel="jobs done, of five kinds", ylabel="MiB", ylim=(0, 1.2 * max(host + card)))
     axes.legend()
     figure.savefig(PICTURE, dpi=120)
 

@@ -9,7 +9,11 @@ from test_take import frames_of
 from typer.testing import CliRunner
 
 from onetake.cli import app
-from onetake.job import schema
+from onetake.deliver import Files
+from onetake.errors import StageError
+from onetake.job import Result, schema
+from onetake.ledger import Ledger
+from onetake.storage.local import LocalStore
 
 QUICK = ["--steps", "2", "--size", "128*96", "--duration", "1", "--seed", "3"]
 
@@ -38,6 +42,22 @@ def test_generate_json_prints_the_result_alone(onetake, tmp_path: Path) -> None:
     result = json.loads(ran.stdout)
     assert result["output"]["container"] == "webm"
     assert result["video_url"] == (tmp_path / "clip.webm").as_uri()
+
+
+def test_recover_delivers_what_was_kept(onetake, tmp_path: Path, monkeypatch) -> None:
+    """A kept take goes to the store, its link is printed, and nothing is kept any more."""
+    made = onetake("generate", "--prompt", "a can", *QUICK, "-o", "made/clip.mp4", "--json")
+    monkeypatch.setenv("ONETAKE_KEEP_DIR", str(tmp_path / "kept"))
+    ledger = Ledger(LocalStore(tmp_path / "outputs"), tmp_path / "kept", tmp_path)
+    result = Result.model_validate_json(made.stdout)
+    error = ledger.keep(
+        Files(tmp_path / "made", "clip", "mp4"), {}, result, StageError("store", "x")
+    )
+    assert "kept as clip" in str(error)
+    ran = onetake("recover")
+    assert ran.stdout.strip() == f"clip: {(tmp_path / 'outputs' / 'clip.mp4').as_uri()}"
+    assert len(frames_of((tmp_path / "outputs" / "clip.mp4").as_uri())) == 16
+    assert list((tmp_path / "kept").iterdir()) == []
 
 
 def test_the_input_picture_is_left_alone(onetake, tmp_path: Path) -> None:

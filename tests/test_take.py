@@ -16,7 +16,7 @@ from test_wan import psnr
 from onetake import encode
 from onetake.answer import answer, safe_name
 from onetake.control import Control
-from onetake.errors import DeviceError
+from onetake.errors import DeviceError, StoppedError
 from onetake.job import Progress
 from onetake.spec import VideoModel
 from onetake.worker import Worker
@@ -219,6 +219,17 @@ def test_the_execution_timeout_says_how_far_it_got(worker: Worker) -> None:
     assert error.startswith("timeout: the job was ended after 0.5 s, ")
     assert "% done, in denoise of segment 1 of " in error
     assert error.endswith("; ask for a shorter take or fewer steps")
+
+
+def test_a_finished_take_is_stored_although_its_time_is_up() -> None:
+    """Between two tries of the store only a stop counts."""
+    control = Control(timeout=0.0)
+    with pytest.raises(StoppedError):
+        control.check()
+    control.pause(0.0)
+    control.stop()
+    with pytest.raises(StoppedError):
+        control.pause(60.0)
 
 
 class Failing:

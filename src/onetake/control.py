@@ -65,13 +65,15 @@ class Control:
             self.report(self._last)
 
     def pause(self, seconds: float) -> None:
-        """Wait, but not for a job that is to stop.
+        """Wait, but not for a job that was stopped.
+
+        A time that is up ends no wait: what is made by then is worth more than the seconds.
 
         Raises:
-            StoppedError: see `check`.
+            StoppedError: `stop` was called.
         """
-        self._stopped.wait(seconds)
-        self.check()
+        if self._stopped.wait(seconds):
+            self.check()
 
     def _where(self) -> str:
         at = self._last

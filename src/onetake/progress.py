@@ -1,5 +1,6 @@
 """Progress to a place that must not be told too often, nor out of order, nor too late."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from typing import Any
 from onetake.job import Progress
 
 LAST_WORD = 10.0  # seconds that the answer waits for an update that is on its way
+
+log = logging.getLogger("onetake")
 
 
 class Teller:
@@ -48,7 +51,10 @@ class Teller:
                 newest, self._newest = self._newest, None
             sent = time.monotonic()
             if newest:
-                self._send(newest.summary())
+                try:
+                    self._send(newest.summary())
+                except Exception:  # the job matters, not this
+                    log.warning("progress was not sent", exc_info=True)
             with self._changed:
                 left = sent + self._interval - time.monotonic()
                 self._changed.wait_for(lambda: self._closed, timeout=max(0.0, left))
