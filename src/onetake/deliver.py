@@ -11,6 +11,7 @@ from onetake.control import Control
 from onetake.encode import CONTENT_TYPES, VideoEncoder, write_poster
 from onetake.errors import StageError
 from onetake.job import Output, PartLink
+from onetake.media import MediaError, probe_video
 from onetake.plan import Plan
 from onetake.storage import Store
 
@@ -49,18 +50,22 @@ def encode_take(frames: FrameStream, plan: Plan, output: Output, files: Files) -
 
     Raises:
         EncodeError: ffmpeg stopped.
-        StageError: the take has not the planned length.
+        StageError: the written file is not the planned take.
     """
     with VideoEncoder(files.video, plan.size, plan.fps, output) as encoder:
         for batch in frames:
             if not encoder.frames_written:
                 write_poster(batch[0], files.poster)
             encoder.write(batch)
-    if encoder.frames_written != plan.num_frames:
+    try:
+        facts = probe_video(files.video)
+    except MediaError as error:
+        raise StageError("encode", f"the written video is {error}; send the job again") from error
+    if (facts.num_frames, (facts.width, facts.height)) != (plan.num_frames, plan.size):
         raise StageError(
             "encode",
-            "the take has the wrong length; send the job again",
-            detail=f"{encoder.frames_written} frames written, {plan.num_frames} planned",
+            "the written video is not as planned; send the job again",
+            detail=f"{facts}, after {encoder.frames_written} frames of {plan.num_frames}",
         )
     return {
         "container": output.container,

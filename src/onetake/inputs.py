@@ -1,4 +1,4 @@
-"""A job's pictures: URL, data URI, base64 or a volume's file, checked before any is decoded."""
+"""A job's pictures, clips and sounds: URL, data URI, base64 or a volume's file, checked first."""
 
 import base64
 import binascii
@@ -20,9 +20,14 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from onetake.errors import JobError
+from onetake.media import MediaError, SoundFacts, VideoFacts, probe_sound, probe_video
 from onetake.settings import Settings
 
 MAX_BYTES = 32 << 20
+MAX_VIDEO_BYTES = 256 << 20
+MAX_VIDEO_SIDE = 4096  # pixels
+MAX_MEDIA_SECONDS = 600.0
+MAX_FPS = 120
 MAX_SIDE = 16384  # pixels
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 16
@@ -38,7 +43,8 @@ _NOT_PUBLIC = [
 ]
 # Pillow's own guard warns or raises by configuration; `_check_picture` is stricter.
 Image.MAX_IMAGE_PIXELS = None
-_KINDS = "a JPEG, PNG or WebP picture"
+_PICTURE = "a JPEG, PNG or WebP picture"
+_KINDS = {"video": "an MP4, MOV or WebM video", "audio": "a WAV file"}  # of other fields
 _DATA_URI = re.compile(r"data:[\w/+.-]*(;[\w=.-]+)*;base64,", re.IGNORECASE)
 
 
@@ -51,13 +57,71 @@ def load_image(source: str, field: str, settings: Settings) -> Image.Image:
     return _decode(_read(source.strip(), field, settings), field)
 
 
+def load_video(
+    source: str, field: str, settings: Settings, folder: Path
+) -> tuple[Path, VideoFacts]:
+    """The clip that ``source`` names, as a file in ``folder``, and what it holds.
+
+    Raises:
+        JobError: it cannot be had, is no video of a known kind, is damaged, or is too large.
+    """
+    file = folder / field
+    file.write_bytes(_read(source.strip(), field, settings))
+    try:
+        facts = probe_video(file)
+    except MediaError as error:
+        raise JobError(field, f"is {error}; give {_kind(field)}") from None
+    side, fps = max(facts.width, facts.height), float(facts.fps)
+    if side > MAX_VIDEO_SIDE or min(facts.width, facts.height) < MIN_SIDE:
+        problem = f"has {facts.width}x{facts.height} pixels; {MIN_SIDE} to {MAX_VIDEO_SIDE} a side"
+        raise JobError(field, f"{problem} are legal")
+    if fps > MAX_FPS:
+        raise JobError(field, f"has {fps:g} frames a second; at most {MAX_FPS} are legal")
+    _check_length(facts.duration, field)
+    return file, facts
+
+
+def load_sound(
+    source: str, field: str, settings: Settings, folder: Path
+) -> tuple[Path, SoundFacts]:
+    """The WAV that ``source`` names, as a file in ``folder``, and what it holds.
+
+    Raises:
+        JobError: it cannot be had, is no WAV, is damaged, or is too long.
+    """
+    file = folder / field
+    file.write_bytes(_read(source.strip(), field, settings))
+    try:
+        facts = probe_sound(file)
+    except MediaError as error:
+        raise JobError(field, f"is {error}; give {_kind(field)}") from None
+    _check_length(facts.duration, field)
+    return file, facts
+
+
+def _check_length(seconds: float, field: str) -> None:
+    if seconds > MAX_MEDIA_SECONDS:
+        problem = f"lasts {seconds:.0f} s; at most {MAX_MEDIA_SECONDS:g} s are legal"
+        raise JobError(field, problem)
+
+
+def _kind(field: str) -> str:
+    return _KINDS.get(field, _PICTURE)
+
+
+def _most_bytes(field: str) -> int:
+    return MAX_VIDEO_BYTES if field == "video" else MAX_BYTES
+
+
 def _read(source: str, field: str, settings: Settings) -> bytes:
     if re.match(r"https?://", source, re.IGNORECASE):
         return _download(source, field, allow_private=settings.allow_private_inputs)
     if uri := _DATA_URI.match(source):
         return _decode_base64(source[uri.end() :], field)
     if re.match(r"[a-z][a-z0-9+.-]*:", source, re.IGNORECASE):
-        raise JobError(field, f"has a scheme that is not served; give an https URL of {_KINDS}")
+        raise JobError(
+            field, f"has a scheme that is not served; give an https URL of {_kind(field)}"
+        )
     if source.startswith("/") and "." in source:  # base64 has no dot, every picture's name has
         return _read_volume(source, field, settings.inputs_dir)
     return _decode_base64(source, field)
@@ -67,7 +131,7 @@ def _decode_base64(text: str, field: str) -> bytes:
     try:
         data = base64.b64decode(re.sub(r"\s+", "", text), validate=True)
     except (binascii.Error, ValueError):
-        problem = f"is neither a URL, a data URI nor base64; give an https URL of {_KINDS}"
+        problem = f"is neither a URL, a data URI nor base64; give an https URL of {_kind(field)}"
         raise JobError(field, problem) from None
     return _capped(data, field)
 
@@ -83,12 +147,13 @@ def _read_volume(source: str, field: str, root: Path | None) -> bytes:
     if not inside:
         raise JobError(field, "is no file of the worker's input folder; check its name")
     with path.open("rb") as opened:
-        return _capped(opened.read(MAX_BYTES + 1), field)
+        return _capped(opened.read(_most_bytes(field) + 1), field)
 
 
 def _capped(data: bytes, field: str) -> bytes:
-    if len(data) > MAX_BYTES:
-        raise JobError(field, f"is larger than {MAX_BYTES >> 20} MiB; send a smaller one")
+    most = _most_bytes(field)
+    if len(data) > most:
+        raise JobError(field, f"is larger than {most >> 20} MiB; send a smaller one")
     return data
 
 
@@ -156,13 +221,13 @@ def _body(answer: requests.Response, field: str, ends: float) -> bytes:
     if answer.status_code != requests.codes.ok:
         raise JobError(
             field,
-            f"its URL answered {answer.status_code}; give one that answers with {_KINDS}",
+            f"its URL answered {answer.status_code}; give one that answers with {_kind(field)}",
             code="input_unreachable",
         )
     data = bytearray()
     for chunk in answer.iter_content(1 << 16):
         data += chunk
-        if len(data) > MAX_BYTES or time.monotonic() > ends:
+        if len(data) > _most_bytes(field) or time.monotonic() > ends:
             break  # too large, or nobody waits any more
     return _capped(bytes(data), field)
 
@@ -262,11 +327,11 @@ def _is_public(address: str) -> bool:
 
 def _decode(data: bytes, field: str) -> Image.Image:
     if data[:512].lstrip().lower().startswith((b"<!doctype", b"<html")):
-        raise JobError(field, f"is a web page; give {_KINDS}")
+        raise JobError(field, f"is a web page; give {_kind(field)}")
     try:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        raise JobError(field, f"is not {_KINDS}") from None
+        raise JobError(field, f"is not {_kind(field)}") from None
     _check_picture(picture, field)
     try:
         return _upright_rgb(picture)
