@@ -233,5 +233,6 @@ def free() -> None:
 
     gc.unfreeze()
     gc.collect()
+    gc.freeze()  # see load
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
