@@ -155,7 +155,7 @@ class TestOneWorker:
         assert bench.queue.result(job, WAIT)["output"]["video_url"]
 
     def test_a_store_that_is_down_loses_no_take(self, bench: Bench) -> None:
-        """The error says that the take is kept, and the same job again delivers it."""
+        """The error says that the take is kept; the same job again delivers it, once more too."""
         dead = {"accessId": "a", "accessSecret": "my-own-secret", "bucketName": "b",
                 "endpointUrl": f"http://127.0.0.1:{free_port()}"}  # fmt: skip
         job = bench.queue.submit(QUICK, id="kept", s3Config=dead)
@@ -167,6 +167,10 @@ class TestOneWorker:
         delivered = bench.queue.jobs["kept"].results[1]["output"]
         assert len(video_at(delivered["video_url"])) == 16
         assert not list((bench.folder / "kept").iterdir())
+        bench.queue.submit(QUICK, id="kept")
+        bench.queue.wait_until(lambda: len(bench.queue.jobs["kept"].results) == 3, WAIT)
+        again = bench.queue.jobs["kept"].results[2]["output"]
+        assert again["timings"] == delivered["timings"]
 
     @pytest.mark.parametrize(
         ("word", "error"),

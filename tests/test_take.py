@@ -16,7 +16,7 @@ from test_wan import psnr
 from onetake import encode
 from onetake.answer import answer, safe_name
 from onetake.control import Control
-from onetake.errors import DeviceError, StoppedError
+from onetake.errors import DeviceError, EncodeError, StoppedError
 from onetake.job import Progress
 from onetake.spec import VideoModel
 from onetake.worker import Worker
@@ -194,6 +194,27 @@ def test_progress_goes_forward(worker: Worker) -> None:
     fractions = [p.fraction for p in told]
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1)
+
+
+def test_jobs_are_counted_by_how_they_end(worker: Worker) -> None:
+    """What the worker did is in one place: outcomes, and the seconds of each stage."""
+    answered(worker, {**QUICK, "duration": 1})
+    reply_to(worker, {"prompt": 5})
+    counted = worker.counters.summary()
+    assert (counted["jobs_done"], counted["jobs_refused"]) == (1, 1)
+    assert counted["seconds_total"] >= counted["seconds_denoise"] > 0
+
+
+def test_a_worker_without_a_working_encoder_is_unfit(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fitness check writes a real video, and passes where that works."""
+    worker.check_encoder()
+    broken = encode._Encoder("libx264", "crf", (26, 19, 15), (("preset", "no-such-preset"),))
+    choice = encode.EncoderChoice(broken, "the test")
+    monkeypatch.setattr(encode, "choose_encoder", lambda _output, _size: choice)
+    with pytest.raises(EncodeError):
+        worker.check_encoder()
 
 
 def test_a_stopped_job_ends_within_two_steps(worker: Worker) -> None:

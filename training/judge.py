@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from training import clips
+from training import clips, painting
 from training.captions import BACKGROUNDS, COLOURS, MOVEMENTS, SHAPES, Scene
 from training.data import Codec
 from training.engine import DEVICE, Clock, Log, Trainer, autocast, save_weights
@@ -249,6 +249,5 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=80)
     parser.add_argument("--scale", type=float, default=1.0, help="of pools and batches, for trials")
     arguments = parser.parse_args()
-    if DEVICE.type == "cuda":
-        clips.PAINT = torch.compile(clips.paint, dynamic=True)
+    painting.compile_painter()
     main(arguments.work, arguments.seconds, arguments.scale)

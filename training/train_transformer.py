@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from training import clips
+from training import painting
 from training.architecture import TEXT_LENGTH, build_text_encoder, build_transformer
 from training.data import ORDER, SHAPES, Bucket, Codec, build_bucket, recode_contexts
 from training.engine import (
@@ -205,6 +205,5 @@ if __name__ == "__main__":
     parser.add_argument("--total", type=float, help="of all parts' training; else this is the last")
     parser.add_argument("--scale", type=float, default=1.0, help="of data and batches, for trials")
     arguments = parser.parse_args()
-    if DEVICE.type == "cuda":
-        clips.PAINT = torch.compile(clips.paint, dynamic=True)
+    painting.compile_painter()
     main(arguments.work, arguments.seconds, arguments.total, arguments.scale)

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from training import clips
+from training import painting
 from training.data import SHAPES, Bucket, Codec, build_bucket, tokenize
 from training.engine import DEVICE, RANK, WORLD, Clock, Log, Trainer, join, save_weights, say
 from training.sampling import integrate, schedule
@@ -132,6 +132,5 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=100, help="trajectories included")
     parser.add_argument("--scale", type=float, default=1.0, help="of data and batches, for trials")
     arguments = parser.parse_args()
-    if DEVICE.type == "cuda":
-        clips.PAINT = torch.compile(clips.paint, dynamic=True)
+    painting.compile_painter()
     main(arguments.work, arguments.seconds, arguments.scale)

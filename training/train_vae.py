@@ -20,7 +20,7 @@ from diffusers import AutoencoderKLWan
 from safetensors.torch import load_file
 from torch import Tensor
 
-from training import clips
+from training import clips, painting
 from training.architecture import build_vae
 from training.engine import (
     DEVICE,
@@ -187,8 +187,7 @@ if __name__ == "__main__":
     parser.add_argument("--scale", type=float, default=1.0, help="of pools and batches, for trials")
     parser.add_argument("--decoder-only", action="store_true", help="keep the latents as they are")
     arguments = parser.parse_args()
-    if DEVICE.type == "cuda":
-        clips.PAINT = torch.compile(clips.paint, dynamic=True)
+    painting.compile_painter()
     main(
         arguments.work,
         arguments.seconds,

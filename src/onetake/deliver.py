@@ -96,12 +96,13 @@ def with_parts(
                 at += len(own)
                 encoder.write(own)
                 yield own
-        link = _put(store, path, CONTENT_TYPES[files.container], control)
-        path.unlink()
-        if isinstance(link, StageError):  # the whole take may still arrive
-            log.warning("segment %d was not stored: %s", segment, link)
+        try:
+            link = _put(store, path, CONTENT_TYPES[files.container], control)
+        except StageError as error:  # the whole take may still arrive
+            log.warning("segment %d was not stored: %s", segment, error)
         else:
             control.part(PartLink(segment, link))
+        path.unlink()
     yield from frames  # to the end, so that the decoder finishes
 
 
@@ -114,24 +115,24 @@ def store_take(store: Store, output: Output, files: Files, control: Control) -> 
     if output.delivery == "base64" and files.video.stat().st_size <= MAX_BASE64_BYTES:
         return {**NO_LINKS, "video_base64": base64.b64encode(files.video.read_bytes()).decode()}
     link = _put(store, files.video, CONTENT_TYPES[files.container], control)
-    if isinstance(link, StageError):
-        raise link
-    poster = _put(store, files.poster, "image/jpeg", control)
-    if isinstance(poster, StageError):  # a finished take is not given up for its poster
-        log.warning("no poster: %s", poster)
-        return {"video_url": link, "result": link, "poster_url": None}
+    poster = None
+    try:
+        poster = _put(store, files.poster, "image/jpeg", control)
+    except StageError as error:  # a finished take is not given up for its poster
+        log.warning("no poster: %s", error)
     return {"video_url": link, "result": link, "poster_url": poster}
 
 
-def _put(store: Store, file: Path, content_type: str, control: Control) -> str | StageError:
-    """A stored file's link, after more tries if need be, or the last try's error."""
+def _put(store: Store, file: Path, content_type: str, control: Control) -> str:
+    """A stored file's link, after more tries if need be.
+
+    Raises:
+        StageError: the last try failed as well.
+    """
     for pause in PUT_PAUSES:
         try:
             return store.put(file, file.name, content_type)
         except StageError as error:
             log.warning("%s; once more in %g s", error, pause)
         control.pause(pause)
-    try:
-        return store.put(file, file.name, content_type)
-    except StageError as error:
-        return error
+    return store.put(file, file.name, content_type)

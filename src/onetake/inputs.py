@@ -9,8 +9,10 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -45,6 +47,7 @@ _NOT_PUBLIC = [
 Image.MAX_IMAGE_PIXELS = None
 _PICTURE = "a JPEG, PNG or WebP picture"
 _KINDS = {"video": "an MP4, MOV or WebM video", "audio": "a WAV file"}  # of other fields
+Facts = TypeVar("Facts", VideoFacts, SoundFacts)
 _DATA_URI = re.compile(r"data:[\w/+.-]*(;[\w=.-]+)*;base64,", re.IGNORECASE)
 
 
@@ -65,12 +68,7 @@ def load_video(
     Raises:
         JobError: it cannot be had, is no video of a known kind, is damaged, or is too large.
     """
-    file = folder / field
-    file.write_bytes(_read(source.strip(), field, settings))
-    try:
-        facts = probe_video(file)
-    except MediaError as error:
-        raise JobError(field, f"is {error}; give {_kind(field)}") from None
+    file, facts = _probed(source, field, settings, folder, probe_video)
     side, fps = max(facts.width, facts.height), float(facts.fps)
     if side > MAX_VIDEO_SIDE or min(facts.width, facts.height) < MIN_SIDE:
         problem = f"has {facts.width}x{facts.height} pixels; {MIN_SIDE} to {MAX_VIDEO_SIDE} a side"
@@ -89,14 +87,20 @@ def load_sound(
     Raises:
         JobError: it cannot be had, is no WAV, is damaged, or is too long.
     """
+    file, facts = _probed(source, field, settings, folder, probe_sound)
+    _check_length(facts.duration, field)
+    return file, facts
+
+
+def _probed(
+    source: str, field: str, settings: Settings, folder: Path, probe: Callable[[Path], Facts]
+) -> tuple[Path, Facts]:
     file = folder / field
     file.write_bytes(_read(source.strip(), field, settings))
     try:
-        facts = probe_sound(file)
+        return file, probe(file)
     except MediaError as error:
         raise JobError(field, f"is {error}; give {_kind(field)}") from None
-    _check_length(facts.duration, field)
-    return file, facts
 
 
 def _check_length(seconds: float, field: str) -> None:

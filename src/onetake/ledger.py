@@ -37,20 +37,23 @@ class Ledger:
         """
         kept = self._kept / f"{name}.json"
         try:
-            if kept.is_file() and _is_of(kept.read_bytes(), asked):
+            if kept.is_file() and _answer_to(asked, kept.read_bytes()):
                 return self.send(name)
             stored = self.store.read(f"{name}.json")
-            if stored and _is_of(stored, asked):
-                return self._with_fresh_links(name, json.loads(stored)["answer"])
+            if stored and (answer := _answer_to(asked, stored)):
+                return self._with_fresh_links(name, answer)
         except StageError as error:
             log.warning("whether the job is done already is not known: %s", error)
         return None
 
     def write(self, name: str, asked: object, answer: dict[str, Any]) -> None:
         """Note an answer. Failing to is no reason to fail the job."""
+        self._note(name, {"asked": _digest(asked), "answer": answer})
+
+    def _note(self, name: str, record: dict[str, Any]) -> None:
         file = self._work / f"{name}.json"
         try:
-            file.write_text(json.dumps({"asked": _digest(asked), "answer": answer}))
+            file.write_text(json.dumps(record))
             self.store.put(file, file.name, "application/json")
         except (OSError, StageError):
             log.warning("the answer was not noted", exc_info=True)
@@ -90,6 +93,7 @@ class Ledger:
         answer |= {"video_url": link, "result": link}
         with contextlib.suppress(StageError):
             answer["poster_url"] = self.store.put(poster, poster.name, "image/jpeg")
+        self._note(name, record)
         for file in (video, poster, self._kept / f"{name}.json"):
             file.unlink(missing_ok=True)
         return answer
@@ -108,13 +112,16 @@ class Ledger:
         return answer
 
 
-def _is_of(record: bytes, asked: object) -> bool:
-    """Whether a stored record answers this very request; a foreign file does not."""
+def _answer_to(asked: object, record: bytes) -> dict[str, Any] | None:
+    """The answer in a stored record, if that is of this very request; a foreign file is not."""
     try:
         noted = json.loads(record)
     except ValueError:
-        return False
-    return isinstance(noted, dict) and noted.get("asked") == _digest(asked)
+        return None
+    if not isinstance(noted, dict) or noted.get("asked") != _digest(asked):
+        return None
+    answer: dict[str, Any] = noted["answer"]
+    return answer
 
 
 def _digest(asked: object) -> str:

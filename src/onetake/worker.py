@@ -4,13 +4,17 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from fractions import Fraction
+
+import numpy as np
 
 from onetake import models
-from onetake.encode import choose_encoder
+from onetake.encode import VideoEncoder
 from onetake.errors import SettingsError, StageError
 from onetake.inputs import is_public_host
 from onetake.job import Output
 from onetake.ledger import Ledger
+from onetake.media import MediaError, probe_video
 from onetake.settings import Settings
 from onetake.spec import DenoiseRequest, ModelSpec, VideoModel
 from onetake.storage import Store, open_job_store, open_store
@@ -43,9 +47,7 @@ class Worker:
 
         Raises:
             SettingsError: there is none, or its files are damaged.
-            EncodeError: there is no ffmpeg that runs.
         """
-        choose_encoder(Output())
         self.model(models.default_model(self.settings)[0])
 
     def model(self, spec: ModelSpec) -> VideoModel:
@@ -85,12 +87,24 @@ class Worker:
             raise SettingsError("ONETAKE_WORK_DIR", problem)
 
     def check_encoder(self) -> None:
-        """The encoder of the default output runs.
+        """The encoder of the default output writes a video that can be read back.
 
         Raises:
-            EncodeError: there is none.
+            EncodeError: it does not run.
+            StageError: what it wrote is not what it was given.
         """
-        choose_encoder(Output())
+        grey = np.full((12, 128, 128, 3), 128, np.uint8)
+        with self.workdir.job() as folder:
+            file = folder / "probe.mp4"
+            with VideoEncoder(file, (128, 128), Fraction(24), Output()) as encoder:
+                encoder.write(grey)
+            try:
+                written = probe_video(file).num_frames
+            except MediaError as error:
+                raise StageError("encode", f"a trial video is {error}; mend ffmpeg") from error
+        if written != len(grey):
+            problem = f"a trial video has {written} of {len(grey)} frames; mend ffmpeg"
+            raise StageError("encode", problem)
 
     def check_store(self) -> None:
         """A file can be put into the store, and deleted.

@@ -210,7 +210,7 @@ class S3Store:
         code = re.search(r"An error occurred \((\w+)\)", words)
         if code and code[1] in _REASONS:
             return _REASONS[code[1]].format_map(self._access.names)
-        return "the bucket could not be reached or refused the request; the log says why"
+        return "the bucket could not be reached or refused the request; check its address"
 
 
 def open_store(settings: Settings) -> S3Store:
