@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import random
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKLWan
 from safetensors.torch import load_file
 from torch import Tensor
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 CAPTIONS = 4  # wordings kept for each clip
 RECODED_SHARE = 0.4  # of the clips have an imperfect context
 MOST_GIVEN = 5  # latents that can be context
-CHUNK = 200  # clips drawn and encoded at once
+CHUNK = 200  # clips drawn and encoded at once; buckets are whole chunks, so that shapes are few
+MOST_HOPS = 3  # times that an imperfect context has been handed on
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Bucket:
     latents: Tensor
     context: Tensor
     ending: Tensor
+    product: Tensor
     ids: Tensor
     full_ids: Tensor
     start: Tensor
@@ -114,24 +118,35 @@ def hold(image: Tensor) -> Tensor:
     return image.expand(-1, -1, 5, -1, -1)
 
 
+def where_product(mask: Tensor) -> Tensor:
+    """The latents [N, 1, T, H / 16, W / 16] that the product's mask [N, 1, F, H, W] touches."""
+    touched = F.max_pool3d(mask.half(), (1, 16, 16)) > 0
+    later = touched[:, :, 1:].unflatten(2, (-1, 4)).any(dim=3)
+    return torch.cat([touched[:, :, :1], later], dim=2)
+
+
 def build_bucket(codec: Codec, shape: Shape, seed: int, count: int, damage: Damage) -> Bucket:
-    """Draw, encode and caption `count` clips of this shape."""
+    """Draw, encode and caption `count` clips of this shape, or as many as make the chunks whole."""
     rng = random.Random(seed)
+    count = math.ceil(count / CHUNK) * CHUNK if count > CHUNK else count
     scenes = clips.random_scenes(count, rng)
     made = clips.make_clips(
         scenes, shape.frames, shape.height, shape.width, rng, late_share=0.12, change_share=0.16
     )
-    encoded, endings = [], []
+    encoded, endings, products = [], [], []
     for begin in range(0, count, CHUNK):
-        video = clips.draw(made.part(begin, begin + CHUNK), DEVICE)[0]
+        video, mask = clips.draw(made.part(begin, begin + CHUNK), DEVICE)
+        products.append(where_product(mask))
         encoded.append(codec.encode(video))
         endings.append(codec.encode(hold(video[:, :, -1:]))[:, :, -1:])
     latents = torch.cat(encoded)
-    recoded = scenes[: max(1, round(count * RECODED_SHARE))]
+    share = round(count * RECODED_SHARE / CHUNK) * CHUNK or round(count * RECODED_SHARE)
+    recoded = scenes[: max(1, share)]
     bucket = Bucket(
         latents,
         latents[:, :, :MOST_GIVEN].clone(),
         torch.cat(endings),
+        torch.cat(products),
         caption_ids(scenes, seed).to(DEVICE),
         tokenize([caption(scene, rng, full=True) for scene in recoded]).to(DEVICE),
         ((made.change + 3) // 4).to(DEVICE),
@@ -143,12 +158,14 @@ def build_bucket(codec: Codec, shape: Shape, seed: int, count: int, damage: Dama
 
 @torch.no_grad()
 def recode_contexts(codec: Codec, bucket: Bucket, damage: Damage) -> None:
-    """Put new imperfect contexts in place: damaged, decoded, encoded."""
+    """Put new imperfect contexts in place: damaged, decoded and encoded, up to MOST_HOPS times."""
     for begin in range(0, len(bucket.full_ids), CHUNK):
         ids = bucket.full_ids[begin : begin + CHUNK]
         part = slice(begin, begin + len(ids))
         given = bucket.latents[part, :, : bucket.context.shape[2]]
-        bucket.context[part] = codec.encode(codec.decode(damage(given, ids)))
+        for _ in range(1 + begin // CHUNK % MOST_HOPS):
+            given = codec.encode(codec.decode(damage(given, ids)))
+        bucket.context[part] = given
 
 
 def caption_ids(scenes: list[Scene], seed: int) -> Tensor:

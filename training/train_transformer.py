@@ -13,6 +13,7 @@ import argparse
 import functools
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -39,13 +40,19 @@ from training.engine import (
 from training.fast import FastText, FastTransformer
 from training.sampling import integrate, schedule
 
+if TYPE_CHECKING:
+    from training.data import Damage
+
+    Buckets = dict[str, Bucket]
+
 CONTEXTS = torch.tensor([0, 1, 2, 3, 5], device=DEVICE)  # clean latents at the start
 FRESH = torch.tensor([0.40, 0.65, 0.77, 0.89], device=DEVICE)  # cumulative shares of CONTEXTS
 LATE = torch.tensor([0.0, 0.15, 0.45, 0.75], device=DEVICE)  # for clips in mid-movement
-REDRAW_AT = (0.45, 0.7, 0.88)  # of the schedule: the model itself draws the imperfect contexts anew
+REDRAW_AT = (0.4, 0.65, 0.85)  # of the schedule: the model itself draws the imperfect contexts anew
 REDRAW_FROM = 0.8  # noise level that contexts are drawn again from
 LAST_SHARE = 0.12  # of clips with a first latent also get the ending
 CONTEXT_NOISE = 0.10  # at most, in half of the contexts
+PRODUCT_WEIGHT = 3  # of the loss where the product is, as the small part that shapes are told by
 PADDED = 512 - TEXT_LENGTH  # the pipeline's default text length pads this much more
 
 
@@ -119,7 +126,8 @@ def loss_on(
     x = torch.where(given, handed + faint * torch.randn_like(noise), latents.lerp(noise, level))
     # 3. The velocity from data to noise.
     error = (learner.velocity(x, sigma, clean, ids, rope, padding) - (noise - latents)).square()
-    return (error * ~given).sum() / ((~given).sum() * latents.shape[1] * latents[0, 0, 0].numel())
+    weight = (1 + (PRODUCT_WEIGHT - 1) * bucket.product[index]) * ~given
+    return (error * weight).sum() / (weight.sum() * latents.shape[1])
 
 
 def noised(latents: Tensor, ids: Tensor) -> Tensor:
@@ -143,20 +151,33 @@ def redrawn(learner: Learner, latents: Tensor, ids: Tensor) -> Tensor:
     return integrate(velocity, x, clean, sigmas)[-1]
 
 
+def training_set(work: Path, codec: Codec, seed: int, share: float, damage: Damage) -> Buckets:
+    """Clips of all shapes, drawn; or those of the part before this one, if it ran here."""
+    kept = work / "latents" / f"{RANK} of {WORLD}.pt"
+    if kept.exists():
+        return torch.load(kept, map_location=DEVICE, weights_only=False)
+    buckets = {
+        name: build_bucket(codec, shape, seed + i, max(8, int(shape.clips * share)), damage)
+        for i, (name, shape) in enumerate(SHAPES.items())
+    }
+    kept.parent.mkdir(exist_ok=True)
+    torch.save(buckets, kept)
+    return buckets
+
+
 def main(work: Path, seconds: float, total: float | None, scale: float) -> None:
     """Build the data, train for the given seconds, save averaged weights."""
     join()
     started, done = time.monotonic(), seconds_done(work, "transformer")
     torch.manual_seed(31)
     codec, learner = Codec(work), Learner()
-    if (work / "transformer.safetensors").exists():
+    if done:
         learner.load(work)
+    redraw = functools.partial(redrawn, learner)
     seed = 31 + 100 * RANK + 10_000 * int(done)  # every part and process draws its own clips
     torch.manual_seed(seed)
-    buckets = {
-        name: build_bucket(codec, shape, seed + i, max(8, int(shape.clips * scale / WORLD)), noised)
-        for i, (name, shape) in enumerate(SHAPES.items())
-    }
+    share = scale * min(1, 2 / WORLD)
+    buckets = training_set(work, codec, seed, share, redraw if done else noised)
     say(f"latents made in {time.monotonic() - started:.0f} s")
     losses = {}
     share = min(1, scale) / min(WORLD, 2)  # two processes halve their batches, more add to them
@@ -169,21 +190,22 @@ def main(work: Path, seconds: float, total: float | None, scale: float) -> None:
                 learner, b, r, n, PADDED
             )
     modules = [learner.text_encoder, learner.transformer]
-    trainer = Trainer(modules, losses, peak=1e-3, decay=0.999)
+    trainer = Trainer(modules, losses, peak=1e-3, decay=0.9995, muon=True)
     progress = done / total if total else 0.0
     for name in losses:
         trainer.step(name, progress)
     say(f"graphs ready after {time.monotonic() - started:.0f} s")
     clock = Clock(seconds - (time.monotonic() - started), done, total)
     log = Log(work / "transformer.jsonl")
-    begun, first, redraws = time.monotonic(), trainer.steps, 0
+    begun, first = time.monotonic(), trainer.steps
+    redraws = sum(progress > at for at in REDRAW_AT)
     while clock.running(trainer.steps):
         due = sum(clock.progress > at for at in REDRAW_AT)
         if due > redraws:
             redraws = due
             trainer.swap()
             for bucket in buckets.values():
-                recode_contexts(codec, bucket, functools.partial(redrawn, learner))
+                recode_contexts(codec, bucket, redraw)
             trainer.swap()
             say(f"contexts redrawn by {time.monotonic() - started:.0f} s")
         padded = trainer.steps % 20 == 0
