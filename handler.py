@@ -2,7 +2,7 @@
 
 python handler.py                                     # runs test_input.json
 python handler.py --test_input '{"input": {...}}'
-python handler.py --rp_serve_api                      # POST /runsync on localhost:8000
+MODE_TO_RUN=pod python handler.py                     # a server of its own, on localhost:8000
 """
 
 import os
@@ -24,10 +24,14 @@ from onetake.worker import Worker
 
 
 def boot() -> Worker:
-    """A worker with its model loaded; a boot that fails says why and ends the process at once."""
+    """A worker with its model loaded, or at once an end that says why; a pod stays and serves."""
     try:
         settings = Settings.read()
         logs.set_up(settings)
+        if settings.mode == "pod":
+            from onetake.serve.server import serve  # noqa: PLC0415 - a queue's worker needs none
+
+            sys.exit(serve(settings))
         worker = Worker(settings)
         worker.boot()
     except OnetakeError as error:
@@ -50,11 +54,8 @@ def send_progress(job: dict[str, Any], told: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     ready = boot()
-    runner = Runner(
-        ready,
-        send_progress if ready.settings.production else None,
-        JobsProgress().get_job_count,
-    )
+    send = send_progress if ready.settings.production else None
+    runner = Runner(ready, send, JobsProgress().get_job_count)
 
     async def handler(job: dict[str, Any]) -> dict[str, Any]:
         """One job of RunPod's: its ``input`` in, the result or an ``error`` out."""

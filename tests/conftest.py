@@ -24,7 +24,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"ONETAKE_{name.upper()}", raising=False)
     for name in ("ENDPOINT_URL", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "NAME", "REGION", "PREFIX"):
         monkeypatch.delenv(f"BUCKET_{name}", raising=False)
-    monkeypatch.delenv("RUNPOD_WEBHOOK_GET_JOB", raising=False)
+    for name in ("RUNPOD_WEBHOOK_GET_JOB", "RUNPOD_POD_ID", "MODE_TO_RUN"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")

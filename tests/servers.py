@@ -29,14 +29,15 @@ def running(command: list[str], ready_url: str, cwd: Path, log: Path) -> Iterato
     with log.open("wb") as written:
         process = subprocess.Popen(command, cwd=cwd, stdout=written, stderr=subprocess.STDOUT)
         try:
-            _await_answer(process, ready_url, log)
+            await_answer(process, ready_url, log)
             yield
         finally:
             process.kill()  # what they hold is the test's alone
             process.wait()
 
 
-def _await_answer(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def await_answer(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    """Back when ``url`` is answered; fails with the log of a process that has ended."""
     ends = time.monotonic() + DEADLINE
     while time.monotonic() < ends:
         assert process.poll() is None, log.read_text(errors="replace")[-2000:]

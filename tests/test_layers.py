@@ -13,12 +13,14 @@ LAYERS = {
     "control": 0, "logs": 0, "media": 0, "progress": 0, "workdir": 0,
     "estimate": 1, "plan": 1, "prompt": 1,
     "inputs": 2, "models": 2, "tuning": 2, "finish": 2, "encode": 2, "storage": 2,
-    "chain": 3, "deliver": 3,
+    "chain": 3, "deliver": 3, "weights_cli": 3,
     "ledger": 4, "tables": 4,
     "worker": 5,
     "take": 6,
     "answer": 7,
-    "running": 8, "cli": 8,
+    "running": 8,
+    "serve": 9,
+    "cli": 10,
 }  # fmt: skip
 # A library, and the only rooms or files that may import it.
 ONLY_IN = {
@@ -32,8 +34,11 @@ ONLY_IN = {
     "torch": ("models/", "tuning/", "chain.py"),
     "diffusers": ("models/", "tuning/", "chain.py"),
     "transformers": ("models/", "tuning/", "chain.py"),
-    "typer": ("cli.py",),
-    "rich": ("cli.py",),
+    "fastapi": ("serve/",),
+    "starlette": ("serve/",),
+    "uvicorn": ("serve/",),
+    "typer": ("cli.py", "weights_cli.py"),
+    "rich": ("cli.py", "weights_cli.py"),
 }
 
 

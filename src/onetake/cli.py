@@ -1,4 +1,4 @@
-"""The command line: `onetake generate | plan | models | recover | schema`.
+"""The command line: `onetake generate | plan | models | weights | recover | serve | boot | schema`.
 
 A request's common fields are options; `--job FILE` takes a whole request as JSON, which options
 then override. Errors are one line on stderr and exit code 1.
@@ -16,13 +16,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from onetake import job as jobs
-from onetake import models, tables
+from onetake import logs, models, tables
 from onetake.control import Control
 from onetake.errors import JobError, OnetakeError
 from onetake.inputs import load_image
 from onetake.settings import Settings
 from onetake.storage.local import LocalStore
 from onetake.take import make_take, plan_job
+from onetake.weights_cli import app as weights_app
 from onetake.worker import Worker
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(weights_app, name="weights")
 out = Console()
 err = Console(stderr=True)
 
@@ -181,6 +183,43 @@ def recover() -> None:
             print(f"{name}: {ledger.send(name)['video_url']}")
     except OnetakeError as error:
         raise _refused(error) from error
+
+
+@app.command()
+def serve() -> None:
+    """Serve RunPod's API and `POST /generate` over HTTP, as a pod does."""
+    from onetake.serve import server  # noqa: PLC0415 - no other command needs a web server
+
+    try:
+        settings = Settings.read()
+        logs.set_up(settings)
+        code = server.serve(settings)
+    except OnetakeError as error:
+        raise _refused(error) from error
+    raise typer.Exit(code)
+
+
+@app.command()
+def boot(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Take no jobs.")] = False,
+) -> None:
+    """Boot as a worker does, with all its checks, and print where the time goes."""
+    try:
+        if not dry_run:
+            raise JobError("--dry-run", "is missing; handler.py starts the worker that takes jobs")
+        worker = Worker(Settings.read())
+        worker.boot()
+        for check in worker.checks():
+            with worker.watch.stage("checks"):
+                check()
+    except OnetakeError as error:
+        raise _refused(error) from error
+    table = Table(
+        "stage", "seconds", title=f"boot of {worker.settings.model or 'the default model'}"
+    )
+    for stage, seconds in worker.watch.timings().items():
+        table.add_row(stage, f"{seconds:.2f}")
+    out.print(table)
 
 
 @app.command()

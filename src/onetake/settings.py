@@ -5,7 +5,7 @@ Nothing else reads ``os.environ``. Variable names that RunPod's own SDK uses kee
 
 import re
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -40,7 +40,9 @@ class Settings(BaseSettings):
     )
     output_dir: Path = Field(Path("outputs"), description="Where results go when no bucket is set")
     public_url: str | None = Field(
-        None, description="Base URL under which `output_dir` is served; unset: `file://` links"
+        None,
+        description="Base URL under which `output_dir` is served; unset: a pod's own address, else "
+        "`file://` links",
     )
     max_duration: float = Field(120.0, gt=0, description="Longest take that a job may ask, seconds")
     execution_timeout: float | None = Field(
@@ -70,6 +72,27 @@ class Settings(BaseSettings):
     )
     link_expiry: int = Field(
         WEEK_SECONDS, gt=0, le=WEEK_SECONDS, description="Life of a result's link, seconds"
+    )
+
+    mode: Literal["serverless", "pod"] = Field(
+        "serverless",
+        validation_alias="MODE_TO_RUN",
+        description="`pod`: a server of its own instead of a worker of RunPod's queue",
+    )
+    host: str = Field(
+        "127.0.0.1", description="Address that a pod listens on; 0.0.0.0: all, with a key only"
+    )
+    port: int = Field(8000, ge=1, le=65535, description="Port that a pod listens on")
+    api_key: SecretStr | None = Field(None, description="Key that a pod's clients must send")
+    max_queue: int = Field(20, ge=0, description="Jobs that may wait on a pod")
+    max_body: int = Field(20_000_000, gt=0, description="Largest request that a pod takes, bytes")
+    rate_limit: int = Field(
+        600, gt=0, description="Requests a minute that a pod takes from one address"
+    )
+    pod_id: str | None = Field(
+        None,
+        validation_alias="RUNPOD_POD_ID",
+        description="Set by RunPod: a pod's links go through RunPod's proxy",
     )
 
     bucket_endpoint_url: str | None = Field(

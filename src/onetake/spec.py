@@ -16,6 +16,7 @@ class ModelSpec:
 
     name: str
     repo_id: str  # on the Hugging Face hub; empty for the embedded model
+    revision: str  # the hub's commit that is fetched, and no other
     module: str  # the module of onetake.models that loads it
     licence: str
     sizes: tuple[tuple[int, int], ...]  # the sizes that it is good at, the default first

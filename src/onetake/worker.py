@@ -18,7 +18,7 @@ from onetake.media import MediaError, probe_video
 from onetake.settings import Settings
 from onetake.spec import DenoiseRequest, ModelSpec, VideoModel
 from onetake.storage import Store, open_job_store, open_store
-from onetake.telemetry import Counters
+from onetake.telemetry import Counters, Stopwatch
 from onetake.workdir import WorkDir
 
 _GIB = 1 << 30
@@ -40,6 +40,7 @@ class Worker:
         self.store = store or open_store(settings)
         self.workdir = WorkDir(settings.work_dir)
         self.counters = Counters()
+        self.watch = Stopwatch()  # of the boot
         self._model: VideoModel | None = None
 
     def boot(self) -> None:
@@ -48,14 +49,17 @@ class Worker:
         Raises:
             SettingsError: there is none, or its files are damaged.
         """
-        self.model(models.default_model(self.settings)[0])
+        models.read_default_ahead(self.settings)
+        with self.watch.stage("find the card"):
+            spec, _note = models.default_model(self.settings)
+        self.model(spec)
 
     def model(self, spec: ModelSpec) -> VideoModel:
         """``spec``, loaded; one that was loaded before is let go."""
         if self._model is None or self._model.spec is not spec:
             self._model = None  # first let go, then load: two may not fit
             started = time.monotonic()
-            self._model = models.load(spec, self.settings)
+            self._model = models.load(spec, self.settings, self.watch)
             seconds = time.monotonic() - started
             log.info("loaded %s (%s) in %.1f s", spec.name, self._model.placement, seconds)
         return self._model
@@ -125,7 +129,13 @@ class Worker:
         Raises:
             StageError: it makes none, or DeviceError: the card fails.
         """
-        _warm_up(self.model(models.default_model(self.settings)[0]))
+        model = self.model(models.default_model(self.settings)[0])
+        with self.watch.stage("warm up"):
+            _warm_up(model)
+        stages = ", ".join(
+            f"{name} {seconds:.1f}" for name, seconds in self.watch.timings().items()
+        )
+        log.info("ready; seconds of the boot: %s", stages)
 
 
 def _warm_up(model: VideoModel) -> None:

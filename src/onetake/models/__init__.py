@@ -13,18 +13,21 @@ from pathlib import Path
 
 from onetake.errors import JobError, SettingsError
 from onetake.job import nearest_name, shown
-from onetake.models.weights import check_weights
+from onetake.models.weights import Manifest, check_weights, read_ahead
 from onetake.settings import Settings
 from onetake.spec import ModelSpec, VideoModel
+from onetake.telemetry import Stopwatch
 
 TINY = "tiny"
 DEFAULT_ON_GPU = "wan2.2-ti2v-5b"
+SMALL = "-int8"  # what the name of a folder with the 8-bit form ends with
 _FINGERPRINT_BYTES = 1 << 16
 
 _ROWS = (
     ModelSpec(
         name=DEFAULT_ON_GPU,
         repo_id="Wan-AI/Wan2.2-TI2V-5B-Diffusers",
+        revision="b8fff7315c768468a5333511427288870b2e9635",
         module="onetake.models.wan",
         licence="Apache-2.0",
         sizes=((1280, 704), (704, 1280), (960, 960)),
@@ -51,6 +54,7 @@ _ROWS = (
     ModelSpec(
         name="wan2.1-t2v-1.3b",
         repo_id="Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+        revision="0fad780a534b6463e45facd96134c9f345acfa5b",
         module="onetake.models.wan",
         licence="Apache-2.0",
         sizes=((832, 480), (480, 832), (624, 624)),
@@ -78,6 +82,7 @@ _ROWS = (
     ModelSpec(
         name=TINY,
         repo_id="",
+        revision="",
         module="onetake.models.wan",
         licence="Apache-2.0",
         sizes=((224, 128), (128, 224), (160, 160)),
@@ -113,25 +118,54 @@ def embedded_weights() -> Path:
 def find_weights(spec: ModelSpec, settings: Settings) -> Path | None:
     """The folder that holds ``spec``'s weights in diffusers' layout, or None.
 
-    Looked for in `ONETAKE_WEIGHTS_DIR/<name>`, then among RunPod's cached models
-    (`models--org--name/snapshots/<revision>`, the revision that `refs/main` names).
+    The first of `weight_places`, and of the forms there the one that suits the card.
+    """
+    places = weight_places(spec, settings)
+    small = [place for place in places if place.name.endswith(SMALL)]
+    if small and card_gib() < spec.resident_gib:
+        places = small
+    return next(iter(places), None)
+
+
+def weight_places(spec: ModelSpec, settings: Settings) -> list[Path]:
+    """Every folder that holds ``spec``'s weights, in the order in which they are looked for.
+
+    `ONETAKE_WEIGHTS_DIR/<name>`, its 8-bit form beside it, then RunPod's cached models
+    (`models--org--name/snapshots/<revision>`: the table's, else the one that `refs/main` names).
     """
     if not spec.repo_id:
-        return embedded_weights()
-    cached = settings.hub_cache / f"models--{spec.repo_id.replace('/', '--')}"
+        return [embedded_weights()]
+    own = settings.weights_dir / spec.name
+    return [
+        place
+        for place in (own, small_form(own), *cached_places(spec, settings.hub_cache))
+        if (place / "model_index.json").is_file()
+    ]
+
+
+def cached_places(spec: ModelSpec, hub_cache: Path) -> list[Path]:
+    """Where RunPod's or the hub's cache would hold ``spec``."""
+    cached = hub_cache / f"models--{spec.repo_id.replace('/', '--')}"
     named = cached / "refs" / "main"
-    places = [settings.weights_dir / spec.name]
-    if named.is_file():
-        places.append(cached / "snapshots" / named.read_text().strip())
-    return next((place for place in places if (place / "model_index.json").is_file()), None)
+    revisions = [spec.revision, named.read_text().strip() if named.is_file() else ""]
+    return [cached / "snapshots" / revision for revision in dict.fromkeys(revisions) if revision]
+
+
+def small_form(weights: Path) -> Path:
+    """Where the 8-bit form of a folder lies."""
+    return weights.with_name(weights.name + SMALL)
 
 
 def weights_revision(weights: Path) -> str:
-    """The hub's revision of a cached snapshot, else a fingerprint of the files.
+    """The manifest's revision, the hub's of a cached snapshot, else a fingerprint of the files.
 
     The fingerprint reads names, sizes and both ends of each file: enough to tell two sets of
     weights apart without reading all of them.
     """
+    manifest = Manifest.read(weights)
+    if manifest:
+        form = "" if manifest.form == "original" else f"-{manifest.form}"
+        return manifest.revision + form
     if weights.parent.name == "snapshots":
         return weights.name
     digest = hashlib.sha256()
@@ -151,6 +185,17 @@ def card_name() -> str | None:
     import torch  # noqa: PLC0415 - seconds of import that schema, plan errors and tables do without
 
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+
+
+@cache
+def card_gib() -> float:
+    """Memory of the GPU in GiB; without one, enough for anything."""
+    if card_name() is None:
+        return float("inf")
+    import torch  # noqa: PLC0415 - see card_name
+
+    share = torch.cuda.get_per_process_memory_fraction()
+    return float(share * torch.cuda.get_device_properties(0).total_memory / (1 << 30))
 
 
 def default_model(settings: Settings) -> tuple[ModelSpec, str]:
@@ -197,23 +242,37 @@ def resolve(
     return MODELS[name], ""
 
 
-def load(spec: ModelSpec, settings: Settings) -> VideoModel:
-    """Load ``spec`` onto the GPU, or the CPU where there is none.
+def load(spec: ModelSpec, settings: Settings, watch: Stopwatch | None = None) -> VideoModel:
+    """Load ``spec`` onto the GPU, or the CPU where there is none; ``watch`` times the stages.
 
     Raises:
         SettingsError: its files are missing or damaged.
         DeviceError: it does not fit.
     """
+    watch = watch or Stopwatch()
     weights = find_weights(spec, settings)
     if weights is None:
         raise SettingsError("ONETAKE_WEIGHTS_DIR", f"holds no weights of {spec.name}")
-    check_weights(weights)
-    _hush()
-    free()
-    module = importlib.import_module(spec.module)
-    model: VideoModel = module.load(spec, weights, weights_revision(weights))
-    gc.freeze()  # what stays for good is not looked through after every job
+    with watch.stage("check weights"):
+        check_weights(weights)
+    with watch.stage("import"):
+        _hush()
+        module = importlib.import_module(spec.module)
+    with watch.stage("load"):
+        free()
+        model: VideoModel = module.load(spec, weights, weights_revision(weights))
+        gc.freeze()  # what stays for good is not looked through after every job
     return model
+
+
+def read_default_ahead(settings: Settings) -> None:
+    """Have the likely model's files read into the host's cache while libraries are imported."""
+    spec = MODELS.get(settings.model or DEFAULT_ON_GPU)
+    places = weight_places(spec, settings) if spec else []
+    # Whether the card suits is not known yet; who has the 8-bit form made it for the card.
+    small = [place for place in places if place.name.endswith(SMALL)]
+    for place in (small or places)[:1]:
+        read_ahead(place)
 
 
 def _hush() -> None:

@@ -20,6 +20,8 @@ from PIL import Image
 
 from onetake.clip import FrameBatch
 from onetake.errors import DeviceError
+from onetake.models.int8 import is_int8
+from onetake.models.loading import load_pipeline
 from onetake.spec import DenoiseRequest, ModelSpec
 
 GIB = 1 << 30
@@ -197,12 +199,20 @@ class WanModel:
 
 
 def load(spec: ModelSpec, weights: Path, revision: str) -> WanModel:
-    """Load the folder ``weights`` in bf16: onto the GPU where there is one.
+    """Load the folder ``weights`` in bf16, or in 8 bits if it holds those.
+
+    Onto the GPU where there is one and all of it fits, else onto the host first.
 
     Raises:
         DeviceError: it does not fit.
     """
-    pipeline = WanPipeline.from_pretrained(weights, dtype=torch.bfloat16, local_files_only=True)
+    stored = sum(file.stat().st_size for file in weights.rglob("*.safetensors")) / GIB
+    needed = stored if is_int8(weights) else min(stored, spec.weights_gib)
+    device = torch.device("cpu")
+    if torch.cuda.is_available() and _fits(spec, needed):
+        device = torch.device("cuda", torch.cuda.current_device())
+    with _device_errors():
+        pipeline = load_pipeline(weights, device)
     return place(spec, pipeline, revision)
 
 
@@ -218,14 +228,24 @@ def place(spec: ModelSpec, pipeline: WanPipeline, revision: str) -> WanModel:
     if not torch.cuda.is_available():
         return WanModel(spec, pipeline, revision, torch.device("cpu"), "cpu")
     device = torch.device("cuda", torch.cuda.current_device())
-    free, total = torch.cuda.mem_get_info(device)
-    limit = torch.cuda.get_per_process_memory_fraction(device) * total
+    parts = (pipeline.text_encoder, pipeline.transformer, pipeline.vae)
+    there = pipeline.transformer.device.type == "cuda"
+    weights = sum(p.nbytes for part in parts for p in part.parameters()) / GIB
     with _device_errors():
-        if spec.resident_gib * GIB < min(free, limit):
+        if there or _fits(spec, weights):
             pipeline.to(device)
             return WanModel(spec, pipeline, revision, device, "resident")
         pipeline.enable_model_cpu_offload(device=device)
         return WanModel(spec, pipeline, revision, device, "offload")
+
+
+def _fits(spec: ModelSpec, weights_gib: float) -> bool:
+    """Whether weights of this size and the memory to work in are free on the card."""
+    device = torch.cuda.current_device()
+    free, total = torch.cuda.mem_get_info(device)
+    limit = torch.cuda.get_per_process_memory_fraction(device) * total
+    needed = weights_gib + max(spec.denoise_gib, spec.decode_gib)
+    return needed * GIB < min(free, limit)
 
 
 def _latent_statistics(vae: Any, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
