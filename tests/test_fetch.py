@@ -29,10 +29,12 @@ def hub() -> Iterator[Hub]:
     served.server_close()
 
 
-def begin(hub: Hub | None, to: Path, *more: str, **environment: str) -> subprocess.Popen[str]:
+def begin(
+    hub: Hub | None, to: Path, *more: str, name: str = SPEC.name, **environment: str
+) -> subprocess.Popen[str]:
     """`preload_weights.py` as the image build runs it, begun."""
     env = os.environ | {"HF_ENDPOINT": hub.url if hub else "http://127.0.0.1:9"} | environment
-    command = [sys.executable, "builder/preload_weights.py", SPEC.name, "--to", str(to), *more]
+    command = [sys.executable, "builder/preload_weights.py", name, "--to", str(to), *more]
     return subprocess.Popen(
         command, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -46,9 +48,9 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, lines[-1] if lines else ""
 
 
-def fetched(hub: Hub | None, to: Path, *more: str, **environment: str) -> tuple[int, str]:
+def fetched(hub: Hub | None, to: Path, *more: str, **given: str) -> tuple[int, str]:
     """`begin` and `ended`."""
-    return ended(begin(hub, to, *more, **environment))
+    return ended(begin(hub, to, *more, **given))
 
 
 def whole(folder: Path) -> bool:
@@ -198,6 +200,20 @@ def test_a_volume_s_folder_is_copied(tmp_path: Path) -> None:
     Manifest.describe(volume / SPEC.name, lambda _: None, **ABOUT)
     assert fetched(None, tmp_path, "--from", str(volume))[0] == 0
     assert whole(tmp_path / SPEC.name)
+
+
+def test_an_8_bit_form_is_copied_only(hub: Hub, tmp_path: Path) -> None:
+    """It comes from a volume with what was fused into it, and from nowhere else."""
+    name, volume = f"{SPEC.name}-int8", tmp_path / "volume"
+    line = fetched(hub, tmp_path, "--from", str(volume), name=name)[1]
+    assert line.endswith(f"{name} is in no folder here; `onetake weights quantise` makes it")
+    shutil.copytree(embedded_weights(), volume / "models" / name)
+    about = ABOUT | {"revision": f"{SPEC.revision}+brand:0.5", "form": "int8"}
+    wanted = Manifest.describe(volume / "models" / name, lambda _: None, **about)
+    assert fetched(hub, tmp_path, "--from", str(volume), name=name)[0] == 0
+    got = Manifest.read(tmp_path / name)
+    assert got is not None
+    assert (got.revision, got.form) == (wanted.revision, "int8")
 
 
 def test_a_damaged_folder_is_replaced(hub: Hub, tmp_path: Path) -> None:

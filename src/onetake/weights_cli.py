@@ -28,11 +28,15 @@ _SECRET = Path("/run/secrets/hf_token")  # where an image build mounts a secret 
 ModelsArgument = Annotated[
     list[str] | None, typer.Argument(help="Names from `onetake models`; none: all of them.")
 ]
+FormsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="Names from `onetake models`, or with -int8; none: all models."),
+]
 
 
 @app.command(name="fetch")
 def fetch_weights(
-    names: ModelsArgument = None,
+    names: FormsArgument = None,
     to: Annotated[
         Path | None, typer.Option(help="Folder for one folder a model; else ONETAKE_WEIGHTS_DIR.")
     ] = None,
@@ -44,22 +48,19 @@ def fetch_weights(
     with _refusals():
         settings = Settings.read()
         token = _SECRET.read_text().strip() if _SECRET.is_file() else os.environ.get("HF_TOKEN")
-        for spec in _specs(names):
-            folder = (to or settings.weights_dir) / spec.name
-            places = models.cached_places(spec, settings.hub_cache)
-            if from_:
-                places += [from_ / spec.name, from_ / "models" / spec.name]
-                places += models.cached_places(spec, from_ / "huggingface-cache" / "hub")
-            with _bar(spec.name) as on_progress:
+        for name in names or [spec.name for spec in _specs(None)]:
+            (spec,) = _specs([name.removesuffix(models.SMALL)])
+            folder = (to or settings.weights_dir) / name
+            with _bar(name) as on_progress:
                 manifest, source = fetch(
                     spec,
                     folder,
-                    places=[place for place in places if place != folder],
+                    places=[p for p in _places(spec, name, settings, from_) if p != folder],
                     token=token,
                     on_progress=on_progress,
                 )
             size = f"{manifest.size / _GIGABYTE:.2f} GB"
-            print(f"{spec.name}: {len(manifest.files)} files, {size}, {source}")
+            print(f"{name}: {len(manifest.files)} files, {size}, {source}")
 
 
 @app.command(name="list")
@@ -142,6 +143,17 @@ def _specs(names: list[str] | None) -> list[ModelSpec]:
     if not names:
         return [spec for spec in models.MODELS.values() if spec.repo_id]
     return [models.resolve(name, Settings(), need_weights=False)[0] for name in names]
+
+
+def _places(spec: ModelSpec, name: str, settings: Settings, volume: Path | None) -> list[Path]:
+    """The folders that may hold a model, or its 8-bit form, which no cache has."""
+    own = [volume / name, volume / "models" / name] if volume else []
+    if name != spec.name:
+        return own
+    places = models.cached_places(spec, settings.hub_cache) + own
+    if volume:
+        places += models.cached_places(spec, volume / "huggingface-cache" / "hub")
+    return places
 
 
 def _lora(text: str) -> tuple[Path, float]:

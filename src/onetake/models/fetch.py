@@ -41,7 +41,8 @@ def fetch(
     """Bring ``spec`` to ``folder``; returns its manifest and where it came from.
 
     ``places`` are folders in diffusers' layout that may hold it, the first that does is copied.
-    Whoever comes second to the same folder waits, then finds it done.
+    An 8-bit form is copied only: the hub has none. Whoever comes second to the same folder waits,
+    then finds it done.
 
     Raises:
         StageError: the disk is too small, the hub does not answer, or a file is not what it must
@@ -66,7 +67,7 @@ def _finished(spec: ModelSpec, folder: Path) -> Manifest | None:
     """The manifest of a folder that is whole and of the right revision."""
     try:
         manifest = Manifest.read(folder)
-        if manifest is None or spec.revision not in {manifest.revision, ""}:
+        if manifest is None or manifest.commit != spec.revision:
             return None
         check_weights(folder)
     except SettingsError:
@@ -84,6 +85,9 @@ def _fetch(
     if place:
         revision, expected = _copy(spec, place, partial, on_progress)
         source = "from a cached model" if place.parent.name == "snapshots" else "from a folder"
+    elif folder.name != spec.name:
+        problem = f"{folder.name} is in no folder here; `onetake weights quantise` makes it"
+        raise _failed(spec, problem)
     else:
         revision, expected = spec.revision, _download(spec, partial, token)
         source = "from the hub"
@@ -96,6 +100,8 @@ def _fetch(
         on_progress("checking", read, total)
 
     about = {"model": spec.name, "repo_id": spec.repo_id, "revision": revision}
+    if folder.name != spec.name:
+        about["form"] = folder.name.removeprefix(f"{spec.name}-")
     manifest = Manifest.describe(partial, on_bytes, **about)
     _compare(spec, partial, manifest, expected)
     try:
@@ -117,7 +123,7 @@ def _copy(
 ) -> tuple[str, dict[str, str]]:
     """Copy a folder's files; returns its revision and the hashes that are known beforehand."""
     known = Manifest.read(place)
-    if known and spec.revision not in {known.revision, ""}:
+    if known and known.commit != spec.revision:
         problem = f"the folder holds revision {known.revision[:12]}, not {spec.revision[:12]}"
         raise _failed(spec, f"{problem}; fetch it there again")
     files = {

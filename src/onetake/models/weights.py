@@ -73,6 +73,11 @@ class Manifest(BaseModel):
         return manifest
 
     @property
+    def commit(self) -> str:
+        """The hub's revision that it comes from; adapters that were fused follow a plus."""
+        return self.revision.partition("+")[0]
+
+    @property
     def size(self) -> int:
         """Bytes of all files."""
         return sum(record.size for record in self.files.values())
