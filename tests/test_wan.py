@@ -37,7 +37,7 @@ def made(model: WanModel, asked: DenoiseRequest) -> np.ndarray:
 
 def stock_frames(model: WanModel, pipeline_class: type, **extra: object) -> np.ndarray:
     """What diffusers' own pipeline makes of ``ASKED`` with the same weights, as uint8."""
-    components = dict(model._text.components)
+    components = dict(model.pipeline.components)
     components["scheduler"] = UniPCMultistepScheduler.from_config(
         components["scheduler"].config, flow_shift=ASKED.flow_shift
     )
@@ -92,7 +92,7 @@ def test_the_context_is_kept(count: int, tiny: WanModel) -> None:
     context = made(tiny, ASKED)[:count]
     asked = DenoiseRequest(**{**vars(ASKED), "context": context, "seed": 5})
     latents = tiny.denoise(asked, lambda _step: None)
-    vae = tiny._text.vae
+    vae = tiny.pipeline.vae
     pixels = torch.from_numpy(context).permute(3, 0, 1, 2)[None].to(vae.dtype) / 255 * 2 - 1
     with torch.no_grad():
         encoded = vae.encode(pixels).latent_dist.mode().float()
@@ -142,9 +142,8 @@ def wan21(tiny: WanModel) -> WanModel:
         num_attention_heads=2, attention_head_dim=12, in_channels=16, out_channels=16,
         text_dim=128, freq_dim=32, ffn_dim=32, num_layers=2,
     )  # fmt: skip
-    pipeline = WanPipeline(
-        **{**tiny._text.components, "vae": vae, "transformer": transformer}, expand_timesteps=False
-    )
+    components = {**tiny.pipeline.components, "vae": vae, "transformer": transformer}
+    pipeline = WanPipeline(**components, expand_timesteps=False)
     return place(MODELS["wan2.1-t2v-1.3b"], pipeline, "random")
 
 
@@ -154,7 +153,7 @@ def test_wan_2_1_runs_the_same_way(wan21: WanModel) -> None:
     assert latents.shape == (1, 16, 5, ASKED.height // 8, ASKED.width // 8)
     batches = list(wan21.decode(latents))
     assert [len(batch) for batch in batches] == [1, 4, 4, 4, 4]
-    vae = wan21._text.vae
+    vae = wan21.pipeline.vae
     mean = torch.tensor(vae.config.latents_mean).view(1, -1, 1, 1, 1)
     std = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1, 1)
     with torch.no_grad():

@@ -92,6 +92,7 @@ class VideoModel(Protocol):
     spec: ModelSpec
     revision: str
     placement: str
+    pipeline: Any  # diffusers', for tuning to work on
 
     def denoise(self, request: DenoiseRequest, on_step: Callable[[int], None]) -> Any:
         """Latents of one segment; ``on_step(i)`` is called after step i and may raise to stop.

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from onetake import models
+from onetake import models, tuning
 from onetake.encode import VideoEncoder
 from onetake.errors import SettingsError, StageError
 from onetake.inputs import is_public_host
@@ -59,9 +59,11 @@ class Worker:
         if self._model is None or self._model.spec is not spec:
             self._model = None  # first let go, then load: two may not fit
             started = time.monotonic()
-            self._model = models.load(spec, self.settings, self.watch)
+            model = models.load(spec, self.settings, self.watch)
+            tuning.tune(model.pipeline)
+            self._model = model
             seconds = time.monotonic() - started
-            log.info("loaded %s (%s) in %.1f s", spec.name, self._model.placement, seconds)
+            log.info("loaded %s (%s) in %.1f s", spec.name, model.placement, seconds)
         return self._model
 
     def ledger(self, config: Mapping[str, object] | None = None) -> Ledger:

@@ -7,6 +7,7 @@ as they are made. Both give what the stock code gives, which tests/test_wan.py c
 Not covered: Wan 2.1 image-to-video (CLIP image encoder) and two-expert models.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from onetake.models.loading import load_pipeline
 from onetake.spec import DenoiseRequest, ModelSpec
 
 GIB = 1 << 30
+_EMBEDDINGS = 32  # prompts remembered, 4 MB each
 _TILE_LATENTS = 16  # latents that 256 px take
 
 
@@ -85,15 +87,16 @@ class WanModel:
         self.placement = placement
         self._device = device
         self._tiled = False
-        self._text = pipeline
+        self.pipeline = pipeline
         self._context = _ContextPipeline(**pipeline.components, expand_timesteps=True)
-        for stock in (self._text, self._context):
+        for stock in (self.pipeline, self._context):
             stock.set_progress_bar_config(disable=True)
+        self._embeddings: OrderedDict[str, torch.Tensor] = OrderedDict()
 
     def denoise(self, request: DenoiseRequest, on_step: Callable[[int], None]) -> torch.Tensor:
         """See `VideoModel.denoise`."""
         scheduler = UniPCMultistepScheduler.from_config(
-            self._text.scheduler.config, flow_shift=request.flow_shift
+            self.pipeline.scheduler.config, flow_shift=request.flow_shift
         )
 
         def after_step(_pipeline: Any, step: int, _timestep: Any, kwargs: Any) -> Any:
@@ -101,18 +104,19 @@ class WanModel:
             return kwargs
 
         asked: dict[str, Any] = {}
-        pipeline = self._text
+        pipeline = self.pipeline
         if request.context is not None:
             pipeline = self._context
             pipeline.context = _pixels(request.context)
             asked["image"] = Image.fromarray(request.context[0])
         # A scheduler keeps the history of its steps: each segment has its own.
         pipeline.scheduler = scheduler
-        with _device_errors():
+        with torch.no_grad(), _device_errors():
+            if request.guidance_scale > 1:
+                asked["negative_prompt_embeds"] = self._embed(request.negative_prompt)
             latents: torch.Tensor = pipeline(
                 **asked,
-                prompt=request.prompt,
-                negative_prompt=request.negative_prompt,
+                prompt_embeds=self._embed(request.prompt),
                 width=request.width,
                 height=request.height,
                 num_frames=request.num_frames,
@@ -127,11 +131,25 @@ class WanModel:
             )[0]
         return latents
 
+    def _embed(self, prompt: str) -> torch.Tensor:
+        """The text encoder's output (1, tokens, width); segments and jobs repeat their prompts."""
+        if prompt not in self._embeddings:
+            self._embeddings[prompt] = self.pipeline.encode_prompt(
+                prompt,
+                do_classifier_free_guidance=False,
+                max_sequence_length=self.spec.max_sequence_length,
+                device=self._device,
+            )[0]
+        self._embeddings.move_to_end(prompt)
+        if len(self._embeddings) > _EMBEDDINGS:
+            self._embeddings.popitem(last=False)
+        return self._embeddings[prompt]
+
     def lean(self) -> bool:
         """See `VideoModel.lean`: first off the card what does not work, then a tiled decode."""
         if self.placement == "resident":
-            self._text.to("cpu")
-            self._text.enable_model_cpu_offload(device=self._device)
+            self.pipeline.to("cpu")
+            self.pipeline.enable_model_cpu_offload(device=self._device)
             self.placement = "offload"
         elif not self._tiled:
             self._tiled = True
@@ -146,7 +164,7 @@ class WanModel:
 
     def _decode_tiles(self, latents: torch.Tensor) -> Iterator[FrameBatch]:
         """The stock's tiles, all frames at once: least of the card's memory, more of the host's."""
-        vae = self._text.vae
+        vae = self.pipeline.vae
         mean, std = _latent_statistics(vae, latents.device)
         # The stock's 256 px with strides of 192, but smaller than the picture in any case.
         side = 256 if min(latents.shape[-2:]) > _TILE_LATENTS else 64
@@ -162,7 +180,7 @@ class WanModel:
             yield _frames(batch, None)
 
     def _decode_whole(self, latents: torch.Tensor) -> Iterator[FrameBatch]:
-        vae = self._text.vae
+        vae = self.pipeline.vae
         mean, std = _latent_statistics(vae, latents.device)
         if hasattr(vae, "_hf_hook"):
             # Offloading moves a model when its public methods are called; this calls its parts.
@@ -187,7 +205,7 @@ class WanModel:
 
     def count_tokens(self, prompt: str) -> int:
         """See `VideoModel.count_tokens`."""
-        return len(self._text.tokenizer(prompt).input_ids)
+        return len(self.pipeline.tokenizer(prompt).input_ids)
 
     def peak_gib(self) -> float | None:
         """See `VideoModel.peak_gib`."""

@@ -1,5 +1,8 @@
 """Profiles: named ways to run a model."""
 
+import importlib
+from typing import Any
+
 from onetake.errors import JobError
 from onetake.job import nearest_name, shown
 from onetake.spec import Profile
@@ -21,3 +24,9 @@ def resolve(name: str | None) -> Profile:
         problem = f"{shown(name)} is not one of {', '.join(PROFILES)}{nearest_name(name, PROFILES)}"
         raise JobError("profile", problem, code="unknown_profile")
     return PROFILES[name]
+
+
+def tune(pipeline: Any) -> None:
+    """What every profile does to a loaded pipeline: it takes less time and memory, no more."""
+    timesteps = importlib.import_module("onetake.tuning.timesteps")  # torch, not for tables
+    timesteps.deduplicate_timesteps(pipeline.transformer)
