@@ -1,28 +1,60 @@
 # make run     set up .venv, run the job of test_input.json, print its result
 # make test    set up .venv, run every test
 # make check   lint, format, types
+# make evaluate  judge the embedded model by its frames: a minute on a GPU, an hour without
 # make docs    rewrite README's tables from the code
+# make image   build the container image; TARGET=cpu: without CUDA, for development
+# make image-test  run it as production does: no network, nothing writable, not root
+# make lock    resolve builder/'s requirements anew, with uv
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 # The exact torch comes first: a looser requirement would fetch another build with its own CUDA.
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 READY := .venv/ready
+ENGINE ?= $(shell command -v docker || echo podman)
+TARGET ?= gpu
+IMAGE ?= onetake:$(TARGET)
+# podman's own format has no health checks.
+FORMAT := $(if $(findstring docker,$(ENGINE)),,--format docker)
+UV ?= uv
+LOCK := $(UV) pip compile --quiet --generate-hashes --python-version 3.11 \
+  --python-platform x86_64-manylinux_2_28 --custom-compile-command "make lock"
+CPU_TORCH ?= --torch-backend cpu
 
-.PHONY: run test check docs
+.PHONY: run test check evaluate docs image image-test lock
 
 run: $(READY)
 	$(BIN)/python handler.py
 
 test: $(READY)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal
 
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+evaluate: $(READY)
+	$(BIN)/python -m training.evaluate
+
 docs: $(READY)
 	$(BIN)/python docs/write_tables.py
+
+image:
+	$(ENGINE) build $(FORMAT) --tag $(IMAGE) --build-arg TARGET=$(TARGET) \
+	  $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
+	  $(if $(BAKE),--build-arg BAKE="$(BAKE)") \
+	  $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) \
+	  --build-arg REVISION=$(shell git rev-parse HEAD) $(IMAGE_FLAGS) .
+
+image-test:
+	ENGINE=$(ENGINE) IMAGE=$(IMAGE) builder/test_image.sh
+
+lock:
+	echo "$(TORCH)+cpu" | $(LOCK) $(CPU_TORCH) --no-emit-package torch --excludes builder/excludes.txt --output-file builder/requirements.txt pyproject.toml -
+	echo "$(TORCH)+cpu" | $(LOCK) $(CPU_TORCH) --excludes builder/requirements.txt --output-file builder/requirements-cpu.txt -
+	echo "$(TORCH)" | $(LOCK) --excludes builder/requirements.txt --output-file builder/requirements-gpu.txt -
+	echo "hatchling>=1.27,<2" | $(LOCK) --output-file builder/requirements-build.txt -
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -1,6 +1,7 @@
 """Real parts that tests share: the embedded model, a picture, a web server."""
 
 import io
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,6 +27,16 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"BUCKET_{name}", raising=False)
     for name in ("RUNPOD_WEBHOOK_GET_JOB", "RUNPOD_POD_ID", "MODE_TO_RUN"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """A test that sets up the log, as a command does, leaves none of that behind."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -293,8 +293,6 @@ def short_sections(report: Report, model: Model, judge: Judge) -> list[partial[N
 def main(assets: Path, *, short: bool, figures: Path | None) -> int:
     """Run all measurements, shared among the processes; 0 if every bar is reached."""
     join()
-    if DEVICE.type == "cpu":
-        torch.set_num_threads(2)
     report, model, judge = Report(SHORT_MARGIN if short else 0.0), Model(assets), load_judge(DEVICE)
     say(f"{'':52} {'value':>8} {'bar':>8} {'chance':>8} {'shuffled':>8}")
     todo = (short_sections if short else sections)(report, model, judge)
