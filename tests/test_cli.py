@@ -159,3 +159,19 @@ def test_models_lists_every_model(onetake) -> None:
 def test_schema_is_the_request_s(onetake) -> None:
     """The exported schema is JSON."""
     assert json.loads(onetake("schema").stdout) == schema()
+
+
+def test_bench_sets_stock_beside_us(onetake, tmp_path: Path) -> None:
+    """A row for each length and way, in a table, as JSON and as CSV; a slip costs one line."""
+    asked = ["--model", "tiny", "--size", "64*64", "--steps", "1", "--repeat", "1"]
+    ended = onetake("bench", *asked, "--frames", "5", "--frames", "9", "-o", tmp_path)
+    assert ended.exit_code == 0, ended.output
+    rows = json.loads((tmp_path / "bench.json").read_text())
+    assert [(row["way"], row["frames"]) for row in rows] == [
+        ("stock", 5), ("stock", 9), ("exact", 5), ("exact", 9),
+    ]  # fmt: skip
+    for row in rows:
+        assert row["total"] == pytest.approx(row["denoise"] + row["decode"])
+    assert len((tmp_path / "bench.csv").read_text().splitlines()) == len(rows) + 1
+    wrong = onetake("bench", "--model", "tiny", "--frames", "18")
+    assert (wrong.exit_code, "--frames: 18 is none of 5" in wrong.output) == (1, True)

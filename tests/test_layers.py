@@ -16,6 +16,7 @@ LAYERS = {
     "chain": 3, "deliver": 3, "weights_cli": 3,
     "ledger": 4, "tables": 4,
     "worker": 5,
+    "bench_cli": 6,
     "take": 6,
     "answer": 7,
     "running": 8,
@@ -37,8 +38,8 @@ ONLY_IN = {
     "fastapi": ("serve/",),
     "starlette": ("serve/",),
     "uvicorn": ("serve/",),
-    "typer": ("cli.py", "weights_cli.py"),
-    "rich": ("cli.py", "weights_cli.py"),
+    "typer": ("cli.py", "weights_cli.py", "bench_cli.py"),
+    "rich": ("cli.py", "weights_cli.py", "bench_cli.py"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The command line: `onetake generate | plan | models | weights | recover | serve | boot | schema`.
+"""The command line: `onetake generate | plan | models | weights | bench | serve | ...`.
 
 A request's common fields are options; `--job FILE` takes a whole request as JSON, which options
 then override. Errors are one line on stderr and exit code 1.
@@ -17,6 +17,7 @@ from rich.table import Table
 
 from onetake import job as jobs
 from onetake import logs, models, tables
+from onetake.bench_cli import bench
 from onetake.control import Control
 from onetake.errors import JobError, OnetakeError
 from onetake.inputs import load_image
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(weights_app, name="weights")
+app.command()(bench)
 out = Console()
 err = Console(stderr=True)
 

@@ -111,6 +111,9 @@ class VideoModel(Protocol):
     def lean(self) -> bool:
         """Go on in less memory, if slower: `placement` says how. False: there is no way left."""
 
+    def forget_prompts(self) -> None:
+        """Let go of the text that was encoded before."""
+
     def count_tokens(self, prompt: str) -> int:
         """Tokens of ``prompt``, of which the model reads `spec.max_sequence_length`."""
 

@@ -256,7 +256,7 @@ def load(spec: ModelSpec, settings: Settings, watch: Stopwatch | None = None) ->
     with watch.stage("check weights"):
         check_weights(weights)
     with watch.stage("import"):
-        _hush()
+        hush()
         module = importlib.import_module(spec.module)
     with watch.stage("load"):
         free()
@@ -275,7 +275,7 @@ def read_default_ahead(settings: Settings) -> None:
         read_ahead(place)
 
 
-def _hush() -> None:
+def hush() -> None:
     """Keep the libraries' advice and loading bars from between the worker's own lines.
 
     Before the models' modules are imported, since some of the advice is given by that.

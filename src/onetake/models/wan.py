@@ -203,6 +203,10 @@ class WanModel:
         finally:
             vae.clear_cache()
 
+    def forget_prompts(self) -> None:
+        """See `VideoModel.forget_prompts`."""
+        self._embeddings.clear()
+
     def count_tokens(self, prompt: str) -> int:
         """See `VideoModel.count_tokens`."""
         return len(self.pipeline.tokenizer(prompt).input_ids)

@@ -1,0 +1,111 @@
+"""Seconds and memory of one segment, by Onetake and by stock diffusers: what `onetake bench` asks.
+
+Stock is what a user of diffusers writes for a 24 GB card: `WanPipeline` in bf16 with its VAE in
+float32, parts moved to the card in turn and the decode tiled where the whole does not fit.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline
+
+from onetake.spec import DenoiseRequest, ModelSpec, VideoModel
+
+_GIB = 1 << 30
+
+Figures = dict[str, float | None]
+
+
+def measure(model: VideoModel, request: DenoiseRequest) -> Figures:
+    """Seconds of denoising (text included) and of decoding, and the card's peak in GiB.
+
+    Prompts are forgotten first: what is measured is a job with new ones.
+    """
+    model.forget_prompts()
+    with _measured() as figures:
+        with _timed(figures, "denoise"):
+            latents = model.denoise(request, lambda _step: None)
+        with _timed(figures, "decode"):
+            for _batch in model.decode(latents):
+                pass
+    return figures
+
+
+def load_stock(spec: ModelSpec, weights: Path) -> Callable[[DenoiseRequest], Figures]:
+    """Stock diffusers with the same weights, ready to be measured as `measure` does."""
+    vae = AutoencoderKLWan.from_pretrained(
+        weights, subfolder="vae", dtype=torch.float32, local_files_only=True
+    )
+    pipeline: Any = WanPipeline.from_pretrained(
+        weights, vae=vae, dtype=torch.bfloat16, local_files_only=True
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    if torch.cuda.is_available():
+        free = torch.cuda.mem_get_info()[0]
+        share = torch.cuda.get_per_process_memory_fraction()
+        total = share * torch.cuda.get_device_properties(0).total_memory
+        # The VAE's weights and activations take twice the room in float32.
+        needed = spec.weights_gib + spec.vae_gib + max(spec.denoise_gib, 2 * spec.decode_gib)
+        if needed * _GIB < min(free, total):
+            pipeline.to("cuda")
+        else:
+            pipeline.enable_model_cpu_offload()
+            vae.enable_tiling()
+
+    def run(request: DenoiseRequest) -> Figures:
+        pipeline.scheduler = UniPCMultistepScheduler.from_config(
+            pipeline.scheduler.config, flow_shift=request.flow_shift
+        )
+        mean, std = (
+            torch.tensor(values).view(1, -1, 1, 1, 1)
+            for values in (vae.config.latents_mean, vae.config.latents_std)
+        )
+        with _measured() as figures, torch.no_grad():
+            with _timed(figures, "denoise"):
+                latents = pipeline(
+                    prompt=request.prompt,
+                    negative_prompt=request.negative_prompt,
+                    width=request.width,
+                    height=request.height,
+                    num_frames=request.num_frames,
+                    num_inference_steps=request.num_inference_steps,
+                    guidance_scale=request.guidance_scale,
+                    generator=torch.Generator().manual_seed(request.seed),
+                    max_sequence_length=spec.max_sequence_length,
+                    output_type="latent",
+                    return_dict=False,
+                )[0]
+            with _timed(figures, "decode"):
+                scaled = latents.float() * std.to(latents.device) + mean.to(latents.device)
+                video = vae.decode(scaled, return_dict=False)[0]
+                pipeline.video_processor.postprocess_video(video, output_type="np")
+        return figures
+
+    return run
+
+
+@contextmanager
+def _measured() -> Iterator[Figures]:
+    """The figures, with the peak at the end."""
+    figures: Figures = {}
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    yield figures
+    figures["total"] = sum(seconds or 0.0 for seconds in figures.values())
+    figures["peak_gib"] = (
+        torch.cuda.max_memory_reserved() / _GIB if torch.cuda.is_available() else None
+    )
+
+
+@contextmanager
+def _timed(figures: Figures, stage: str) -> Iterator[None]:
+    """Seconds until the card has done what was asked inside."""
+    started = time.perf_counter()
+    yield
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    figures[stage] = time.perf_counter() - started
