@@ -1,6 +1,7 @@
 """The 8-bit form of a model: half the bytes, the same frames to the eye, adapters fused in."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,15 +36,18 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def frames(model: VideoModel) -> np.ndarray:
+def frames(model: VideoModel, seed: int = 3) -> np.ndarray:
     """What a model makes of ASKED."""
-    return np.concatenate(list(model.decode(model.denoise(ASKED, lambda _step: None))))
+    asked = replace(ASKED, seed=seed)
+    return np.concatenate(list(model.decode(model.denoise(asked, lambda _step: None))))
 
 
 def test_it_makes_the_same_frames(small: Path, tiny: VideoModel) -> None:
-    """The 8-bit model's frames are the original's but for noise of a quarter of a percent."""
+    """The 8-bit model's frames are the original's to 30 dB, and far nearer than another seed's."""
     made = wan.load(MODELS["tiny"], small, "r")
-    assert psnr(frames(made), frames(tiny)) > 35
+    found, expected = frames(made), frames(tiny)
+    other = frames(tiny, seed=4)
+    assert psnr(found, expected) > max(30, psnr(other, expected) + 10)
 
 
 def test_linear_layers_take_half_the_bytes(small: Path) -> None:

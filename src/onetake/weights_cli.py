@@ -160,7 +160,7 @@ def _lora(text: str) -> tuple[Path, float]:
     """FILE or FILE:strength.
 
     Raises:
-        SettingsError: there is no such file, or the strength is no number.
+        SettingsError: there is no such safetensors file, or the strength is no number.
     """
     name, colon, strength = text.rpartition(":")
     file = Path(name if colon else text)
@@ -168,8 +168,8 @@ def _lora(text: str) -> tuple[Path, float]:
         value = float(strength) if colon else 1.0
     except ValueError:
         raise SettingsError("--lora", f"{strength!r} is no number; write FILE:0.8") from None
-    if not file.is_file():
-        raise SettingsError("--lora", f"{file.name} is not there; check its name")
+    if not file.is_file() or file.suffix != ".safetensors":  # others may hold code
+        raise SettingsError("--lora", f"{file.name} is no safetensors file here; check its name")
     return file, value
 
 

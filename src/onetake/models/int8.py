@@ -86,9 +86,8 @@ def quantise(
         place = partial / component
         place.mkdir(parents=True)
         save_file(_state(module), place / _FILE)
-        module.config.save_pretrained(place) if component == "text_encoder" else module.save_config(
-            place
-        )
+        save_config = getattr(module, "save_config", None) or module.config.save_pretrained
+        save_config(place)
     on_step("writing the rest")
     for component in ("vae", "scheduler", "tokenizer"):
         getattr(pipeline, component).save_pretrained(partial / component)
@@ -117,9 +116,10 @@ def convert(module: nn.Module) -> None:
 
     def fill(layer: nn.Module, empty: nn.Module) -> nn.Module:
         rows = cast("Tensor", layer.weight).detach()
-        step = (rows.float().abs().amax(dim=1) / 127).clamp_min(1e-12)
-        levels = (rows.float() / step[:, None]).round().to(torch.int8)
-        state = {"weight": levels, "scale": step.to(rows.dtype)}
+        scale = (rows.float().abs().amax(dim=1) / 127).clamp_min(1e-12).to(rows.dtype)
+        # Divided by the scale as it is stored, which may be a little small for the largest value.
+        levels = (rows.float() / scale.float()[:, None]).round().clamp(-127, 127)
+        state = {"weight": levels.to(torch.int8), "scale": scale}
         if getattr(layer, "bias", None) is not None:
             state["bias"] = cast("Tensor", layer.bias).detach()
         empty.load_state_dict(state, assign=True)

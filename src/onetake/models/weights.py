@@ -8,7 +8,9 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -138,16 +140,14 @@ def sha256_all(files: Iterable[Path], on_bytes: Callable[[int], object]) -> list
 
 def read_ahead(folder: Path) -> None:
     """Start to read the weights into the host's cache, while the process imports its libraries."""
-    readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read-ahead")
 
     def read(file: Path) -> None:
-        with file.open("rb", buffering=0) as opened:
+        with suppress(OSError), file.open("rb", buffering=0) as opened:  # loading will say
             while opened.read(_BLOCK):
                 pass
 
     for file in sorted(folder.rglob("*.safetensors")):
-        readers.submit(read, file)
-    readers.shutdown(wait=False)
+        Thread(target=read, args=(file,), daemon=True).start()  # not waited for at the end
 
 
 def _files(folder: Path) -> list[Path]:
