@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from onetake.models import MODELS
+from onetake.models import MODELS, int8, load, small_form
 from onetake.models.wan import GIB, place
+from onetake.settings import Settings
 from onetake.spec import DenoiseRequest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
@@ -44,3 +45,24 @@ def test_the_default_model_runs_in_24_gib() -> None:
     assert peak is not None
     print(f"peak {peak:.1f} GiB")  # noqa: T201 - the figure for estimate.py
     assert peak < CARD_GIB
+
+
+@pytest.mark.timeout(500)
+def test_the_8_bit_form_is_resident_in_24_gib(tmp_path: Path) -> None:
+    """Half the bytes leave room for the whole model beside its work, and frames come out."""
+    from full_size import build  # noqa: PLC0415 - needs bench/ on the path
+
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1, CARD_GIB * GIB / total))
+    spec = MODELS["wan2.2-ti2v-5b"]
+    original = tmp_path / spec.name
+    build(spec.name).save_pretrained(original)
+    int8.quantise(original, small_form(original), [], lambda _step: None)
+    model = load(spec, Settings(weights_dir=tmp_path))
+    assert (model.placement, model.revision.endswith("-int8")) == ("resident", True)
+    asked = DenoiseRequest("a red bottle", "", 1280, 704, 121, 2, 5.0, 5.0, 1)
+    frames = sum(len(batch) for batch in model.decode(model.denoise(asked, lambda _step: None)))
+    peak = model.peak_gib()
+    assert peak is not None
+    print(f"8 bits, resident: peak {peak:.1f} GiB")  # noqa: T201 - the figure for estimate.py
+    assert (frames, peak < CARD_GIB) == (121, True)

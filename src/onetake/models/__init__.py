@@ -187,9 +187,8 @@ def card_name() -> str | None:
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
 
 
-@cache
 def card_gib() -> float:
-    """Memory of the GPU in GiB; without one, enough for anything."""
+    """Memory of the GPU that this process may use, in GiB; without one, enough for anything."""
     if card_name() is None:
         return float("inf")
     import torch  # noqa: PLC0415 - see card_name
