@@ -75,13 +75,13 @@ FOR_INT8 = ("onetake", "runai-model-streamer", "fastsafetensors")
 
 def write_weights(folder: Path) -> dict[str, Path]:
     """Both forms of the model, if they are not there yet."""
-    from onetake.models import int8  # noqa: PLC0415
+    from onetake.models import MODELS, int8  # noqa: PLC0415
 
     original, small = folder / MODEL, folder / f"{MODEL}-int8"
     if not original.exists():
         build(MODEL).save_pretrained(original, max_shard_size=SHARD)
     if not small.exists():
-        int8.quantise(original, small, [], print)
+        int8.quantise(MODELS[MODEL], original, "random", small, [], print)
     return {"bf16": original, "int8": small}
 
 

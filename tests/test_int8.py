@@ -32,7 +32,7 @@ ASKED = DenoiseRequest(
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded model in 8 bits."""
     folder = tmp_path_factory.mktemp("weights") / f"tiny{models.SMALL}"
-    int8.quantise(embedded_weights(), folder, [], lambda _step: None)
+    int8.quantise(MODELS["tiny"], embedded_weights(), "r", folder, [], lambda _step: None)
     return folder
 
 
@@ -84,8 +84,10 @@ def test_an_adapter_is_fused_before(tmp_path: Path) -> None:
     key = f"transformer.{LAYER}"
     save_file({f"{key}.lora_A.weight": down, f"{key}.lora_B.weight": up}, adapter)
     folder = tmp_path / "small"
-    manifest = int8.quantise(embedded_weights(), folder, [(adapter, 0.5)], lambda _step: None)
-    assert manifest.revision.endswith("+brand:0.5")
+    manifest = int8.quantise(
+        MODELS["tiny"], embedded_weights(), "r", folder, [(adapter, 0.5)], lambda _step: None
+    )
+    assert manifest.revision == "r+brand:0.5"
     state = load_file(folder / "transformer" / "model.safetensors")
     found = state[f"{LAYER}.weight"].float() * state[f"{LAYER}.scale"].float()[:, None]
     file = embedded_weights() / "transformer" / "diffusion_pytorch_model.safetensors"

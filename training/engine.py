@@ -83,7 +83,7 @@ class Muon:
     """
 
     def __init__(self, matrices: list[nn.Parameter], rate: Tensor, weight_decay: float) -> None:
-        """Sort the matrices by shape, wide ones turned."""
+        """Sort the matrices by shape, tall ones turned."""
         self.groups: dict[tuple[int, int], list[nn.Parameter]] = {}
         for matrix in matrices:
             rows, columns = sorted(matrix.shape)

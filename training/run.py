@@ -3,8 +3,9 @@
     python -m training.run WORK_DIR             # all parts, then the package's assets and the table
     python -m training.run WORK_DIR --parts 1   # only the next one, and so on in another call
 
-WORK_DIR holds all that a part hands to the next (under 40 MB), so it can be carried to another
-machine in between. A part that was cut off is done again. All GPUs that are there are used.
+WORK_DIR holds all that a part hands to the next (under 40 MB but for `latents/`, which only saves
+time on the same machine), so it can be carried to another one in between. A part that was cut off
+is done again. All GPUs that are there are used.
 """
 
 from __future__ import annotations

@@ -154,7 +154,8 @@ def redrawn(learner: Learner, latents: Tensor, ids: Tensor) -> Tensor:
 def training_set(work: Path, codec: Codec, seed: int, share: float, damage: Damage) -> Buckets:
     """Clips of all shapes, drawn; or those of the part before this one, if it ran here."""
     kept = work / "latents" / f"{RANK} of {WORLD}.pt"
-    if kept.exists():
+    codec_file = work / "vae.safetensors"
+    if kept.exists() and kept.stat().st_mtime > codec_file.stat().st_mtime:
         return torch.load(kept, map_location=DEVICE, weights_only=False)
     buckets = {
         name: build_bucket(codec, shape, seed + i, max(8, int(shape.clips * share)), damage)

@@ -156,9 +156,8 @@ def _table(rows: list[Row], card: str) -> Table:
     table = Table(*header, title=f"{rows[0]['model']} on {card}")
     same = ("size", "frames", "steps")
     for row in rows:
-        (against,) = [
-            r["total"] for r in rows if r["way"] != "exact" and all(r[k] == row[k] for k in same)
-        ] or [None]
+        stock = (r for r in rows if r["way"] == "stock" and all(r[k] == row[k] for k in same))
+        against = next(stock, {}).get("total")
         ratio = f"{against / row['total']:.2f}" if against else ""
         seconds = [f"{row[key]:.2f}" for key in timed]
         peak = "" if row["peak_gib"] is None else f"{row['peak_gib']:.1f}"

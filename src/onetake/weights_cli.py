@@ -130,7 +130,8 @@ def quantise(
             raise SettingsError("ONETAKE_WEIGHTS_DIR", f"holds no weights of {name}; fetch them")
         folder = models.small_form((to or settings.weights_dir) / spec.name)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        manifest = int8.quantise(original, folder, [_lora(text) for text in lora or []], err.print)
+        revision, adapters = models.weights_revision(original), [_lora(text) for text in lora or []]
+        manifest = int8.quantise(spec, original, revision, folder, adapters, err.print)
         print(f"{spec.name}: {manifest.size / _GIGABYTE:.2f} GB in {folder.name}")
 
 

@@ -57,7 +57,7 @@ def test_the_8_bit_form_is_resident_in_24_gib(tmp_path: Path) -> None:
     spec = MODELS["wan2.2-ti2v-5b"]
     original = tmp_path / spec.name
     build(spec.name).save_pretrained(original)
-    int8.quantise(original, small_form(original), [], lambda _step: None)
+    int8.quantise(spec, original, "random", small_form(original), [], lambda _step: None)
     model = load(spec, Settings(weights_dir=tmp_path))
     assert (model.placement, model.revision.endswith("-int8")) == ("resident", True)
     asked = DenoiseRequest("a red bottle", "", 1280, 704, 121, 2, 5.0, 5.0, 1)

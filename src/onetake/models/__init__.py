@@ -13,14 +13,14 @@ from pathlib import Path
 
 from onetake.errors import JobError, SettingsError
 from onetake.job import nearest_name, shown
-from onetake.models.weights import Manifest, check_weights, read_ahead
+from onetake.models.weights import INT8, ORIGINAL, Manifest, check_weights, read_ahead
 from onetake.settings import Settings
 from onetake.spec import ModelSpec, VideoModel
 from onetake.telemetry import Stopwatch
 
 TINY = "tiny"
 DEFAULT_ON_GPU = "wan2.2-ti2v-5b"
-SMALL = "-int8"  # what the name of a folder with the 8-bit form ends with
+SMALL = f"-{INT8}"  # what the name of a folder with the 8-bit form ends with
 _FINGERPRINT_BYTES = 1 << 16
 
 _ROWS = (
@@ -164,7 +164,7 @@ def weights_revision(weights: Path) -> str:
     """
     manifest = Manifest.read(weights)
     if manifest:
-        form = "" if manifest.form == "original" else f"-{manifest.form}"
+        form = "" if manifest.form == ORIGINAL else f"-{manifest.form}"
         return manifest.revision + form
     if weights.parent.name == "snapshots":
         return weights.name

@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock
 
 from onetake.errors import SettingsError, StageError
-from onetake.models.weights import MANIFEST, Manifest, check_weights
+from onetake.models.weights import MANIFEST, UNKNOWN, Manifest, check_weights
 from onetake.spec import ModelSpec
 
 _GIB = 1 << 30
@@ -67,7 +67,7 @@ def _finished(spec: ModelSpec, folder: Path) -> Manifest | None:
     """The manifest of a folder that is whole and of the right revision."""
     try:
         manifest = Manifest.read(folder)
-        if manifest is None or manifest.commit != spec.revision:
+        if manifest is None or manifest.commit not in {spec.revision, UNKNOWN}:
             return None
         check_weights(folder)
     except SettingsError:
@@ -123,7 +123,7 @@ def _copy(
 ) -> tuple[str, dict[str, str]]:
     """Copy a folder's files; returns its revision and the hashes that are known beforehand."""
     known = Manifest.read(place)
-    if known and known.commit != spec.revision:
+    if known and known.commit not in {spec.revision, UNKNOWN}:
         problem = f"the folder holds revision {known.revision[:12]}, not {spec.revision[:12]}"
         raise _failed(spec, f"{problem}; fetch it there again")
     files = {
@@ -152,7 +152,7 @@ def _copy(
     snapshot = place.parent.name == "snapshots"
     # A snapshot's links lead to files that are named by their SHA-256.
     hashes = {str(name): (place / name).resolve().name for name in files} if snapshot else {}
-    return place.name if snapshot else "unknown", hashes
+    return place.name if snapshot else UNKNOWN, hashes
 
 
 def _download(spec: ModelSpec, partial: Path, token: str | None) -> dict[str, str]:

@@ -5,7 +5,6 @@ value), as in LLM.int8() (Dettmers et al. 2022, arXiv:2208.07339) without its ou
 arithmetic stays bf16: a row is scaled when it is used.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,9 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from onetake.models.weights import MANIFEST, Manifest
+from onetake.models.weights import INT8, Manifest
+from onetake.spec import ModelSpec
 
-FORM = "int8"
 _FILE = "model.safetensors"
 COMPONENTS = ("transformer", "text_encoder")  # those that are worth it
 # Small, or read as numbers rather than features: they keep their precision.
@@ -57,17 +56,18 @@ class Int8Embedding(nn.Module):
 
 
 def quantise(
+    spec: ModelSpec,
     weights: Path,
+    revision: str,
     folder: Path,
     adapters: Iterable[tuple[Path, float]],
     on_step: Callable[[str], object],
 ) -> Manifest:
-    """Write the 8-bit form of the folder ``weights`` to ``folder``, with its own manifest.
+    """Write the 8-bit form of ``spec``'s ``weights`` to ``folder``, with its own manifest.
 
     ``adapters`` are LoRA files and their strengths, fused into the transformer first. Everything
     else is carried over, the VAE in bf16.
     """
-    original = Manifest.read(weights)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     names = []
@@ -95,10 +95,10 @@ def quantise(
     manifest = Manifest.describe(
         partial,
         lambda _count: None,
-        model=original.model if original else folder.name.removesuffix(f"-{FORM}"),
-        repo_id=original.repo_id if original else "",
-        revision="+".join([original.revision if original else weights.name, *names]),
-        form=FORM,
+        model=spec.name,
+        repo_id=spec.repo_id,
+        revision="+".join([revision, *names]),
+        form=INT8,
     )
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
@@ -107,8 +107,8 @@ def quantise(
 
 def is_int8(weights: Path) -> bool:
     """Whether the folder holds the 8-bit form."""
-    file = weights / MANIFEST
-    return file.is_file() and json.loads(file.read_bytes()).get("form") == FORM
+    manifest = Manifest.read(weights)
+    return manifest is not None and manifest.form == INT8
 
 
 def convert(module: nn.Module) -> None:

@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline
 
+from onetake.models.wan import GIB, stock_arguments
 from onetake.spec import DenoiseRequest, ModelSpec, VideoModel
-
-_GIB = 1 << 30
 
 Figures = dict[str, float | None]
 
@@ -50,7 +49,7 @@ def load_stock(spec: ModelSpec, weights: Path) -> Callable[[DenoiseRequest], Fig
         total = share * torch.cuda.get_device_properties(0).total_memory
         # The VAE's weights and activations take twice the room in float32.
         needed = spec.weights_gib + spec.vae_gib + max(spec.denoise_gib, 2 * spec.decode_gib)
-        if needed * _GIB < min(free, total):
+        if needed * GIB < min(free, total):
             pipeline.to("cuda")
         else:
             pipeline.enable_model_cpu_offload()
@@ -69,15 +68,7 @@ def load_stock(spec: ModelSpec, weights: Path) -> Callable[[DenoiseRequest], Fig
                 latents = pipeline(
                     prompt=request.prompt,
                     negative_prompt=request.negative_prompt,
-                    width=request.width,
-                    height=request.height,
-                    num_frames=request.num_frames,
-                    num_inference_steps=request.num_inference_steps,
-                    guidance_scale=request.guidance_scale,
-                    generator=torch.Generator().manual_seed(request.seed),
-                    max_sequence_length=spec.max_sequence_length,
-                    output_type="latent",
-                    return_dict=False,
+                    **stock_arguments(spec, request),
                 )[0]
             with _timed(figures, "decode"):
                 scaled = latents.float() * std.to(latents.device) + mean.to(latents.device)
@@ -97,7 +88,7 @@ def _measured() -> Iterator[Figures]:
     yield figures
     figures["total"] = sum(seconds or 0.0 for seconds in figures.values())
     figures["peak_gib"] = (
-        torch.cuda.max_memory_reserved() / _GIB if torch.cuda.is_available() else None
+        torch.cuda.max_memory_reserved() / GIB if torch.cuda.is_available() else None
     )
 
 

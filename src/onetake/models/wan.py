@@ -117,17 +117,8 @@ class WanModel:
             latents: torch.Tensor = pipeline(
                 **asked,
                 prompt_embeds=self._embed(request.prompt),
-                width=request.width,
-                height=request.height,
-                num_frames=request.num_frames,
-                num_inference_steps=request.num_inference_steps,
-                guidance_scale=request.guidance_scale,
-                # Noise is drawn on the CPU, so that a seed means the same on every card.
-                generator=torch.Generator().manual_seed(request.seed),
-                max_sequence_length=self.spec.max_sequence_length,
+                **stock_arguments(self.spec, request),
                 callback_on_step_end=after_step,
-                output_type="latent",
-                return_dict=False,
             )[0]
         return latents
 
@@ -218,6 +209,22 @@ class WanModel:
         peak = torch.cuda.max_memory_reserved(self._device) / GIB
         torch.cuda.reset_peak_memory_stats(self._device)
         return peak
+
+
+def stock_arguments(spec: ModelSpec, request: DenoiseRequest) -> dict[str, Any]:
+    """What a request is to diffusers' pipelines, but for its text and its context."""
+    return {
+        "width": request.width,
+        "height": request.height,
+        "num_frames": request.num_frames,
+        "num_inference_steps": request.num_inference_steps,
+        "guidance_scale": request.guidance_scale,
+        # Noise is drawn on the CPU, so that a seed means the same on every card.
+        "generator": torch.Generator().manual_seed(request.seed),
+        "max_sequence_length": spec.max_sequence_length,
+        "output_type": "latent",
+        "return_dict": False,
+    }
 
 
 def load(spec: ModelSpec, weights: Path, revision: str) -> WanModel:

@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from onetake.errors import SettingsError
 
 MANIFEST = "manifest.json"
+ORIGINAL, INT8 = "original", "int8"  # forms of a model's weights
+UNKNOWN = "unknown"  # the revision of a folder that somebody copied without its manifest
 _VARIABLE = "ONETAKE_WEIGHTS_DIR"
 _AGAIN = "fetch the model again"
 _NOT_FILES = ("scheduler", "tokenizer")  # components without weights
@@ -43,7 +45,7 @@ class Manifest(BaseModel):
     model: str
     repo_id: str
     revision: str
-    form: str = "original"
+    form: str = ORIGINAL
     files: dict[str, FileRecord]
 
     @classmethod
