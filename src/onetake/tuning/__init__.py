@@ -1,13 +1,41 @@
-"""Profiles: named ways to run a model."""
+"""Profiles: named ways to run a model, and the techniques that each is made of.
+
+A technique is a module of this room with one function, ``apply(model) -> str``, which changes a
+loaded model in place, as this card and the installed kernels allow, and says what it chose.
+"""
 
 import importlib
-from typing import Any
 
 from onetake.errors import JobError
 from onetake.job import nearest_name, shown
-from onetake.spec import Profile
+from onetake.spec import Profile, VideoModel
 
-_ROWS = (Profile(name="exact", promise="The model's own arithmetic in bf16, no step skipped"),)
+_ROWS = (
+    Profile(
+        name="exact",
+        promise="The model's own arithmetic in bf16, no step skipped",
+        techniques=("timesteps", "compiled"),
+    ),
+    Profile(
+        name="balanced",
+        promise="8-bit arithmetic, and what neighbouring steps share is computed once: a third of "
+        "the time, hardly another picture",
+        techniques=("timesteps", "linears", "reuse", "compiled"),
+        eight_bit=True,
+    ),
+    Profile(
+        name="turbo",
+        promise="The model's distilled weights: 3 or 4 steps without guidance, another picture",
+        techniques=("timesteps", "compiled"),
+        distilled=True,
+    ),
+    Profile(
+        name="lean",
+        promise="The same picture as `exact` in a third of its memory, if slower: for 12 GB cards",
+        techniques=("timesteps", "lean"),
+        streamed=True,
+    ),
+)
 PROFILES = {profile.name: profile for profile in _ROWS}
 DEFAULT_PROFILE = "exact"
 
@@ -26,7 +54,8 @@ def resolve(name: str | None) -> Profile:
     return PROFILES[name]
 
 
-def tune(pipeline: Any) -> None:
-    """What every profile does to a loaded pipeline: it takes less time and memory, no more."""
-    timesteps = importlib.import_module("onetake.tuning.timesteps")  # torch, not for tables
-    timesteps.deduplicate_timesteps(pipeline.transformer)
+def tune(model: VideoModel, techniques: tuple[str, ...]) -> dict[str, str]:
+    """Apply the techniques in order; returns what each chose, and why."""
+    return {
+        name: importlib.import_module(f"onetake.tuning.{name}").apply(model) for name in techniques
+    }

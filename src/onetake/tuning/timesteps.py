@@ -13,11 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from onetake.spec import VideoModel
+
 _Embedded = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
 
+def apply(model: VideoModel) -> str:
+    """Change the model's transformer."""
+    deduplicate_timesteps(model.pipeline.transformer)
+    return "embedded once each"
+
+
 def deduplicate_timesteps(transformer: Any) -> None:
-    """Change a `WanTransformer3DModel` in place; other models are left as they are."""
+    """Change the embedder and the blocks of a `WanTransformer3DModel` in place."""
     chosen = _Given()
     transformer.condition_embedder.forward = MethodType(
         _embed_condition(chosen), transformer.condition_embedder

@@ -1,0 +1,125 @@
+"""Seconds and memory of the default job by stock diffusers and by each profile: README's ratios.
+
+    python bench/profiles.py              # needs a GPU; ten minutes on an H100
+
+The default model at full size with random weights, on a card capped to 24 GiB. Every way has a
+process of its own: it is loaded, warmed up as the worker does at boot, and runs the same job.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from full_size import build
+
+from onetake import models, tuning
+from onetake.models import int8, measure, wan
+from onetake.settings import Settings
+from onetake.spec import DenoiseRequest, ModelSpec
+
+RESULTS = Path(__file__).parent / "results" / "profiles.json"
+MODEL = "wan2.2-ti2v-5b"
+CARD_GIB = 24
+STOCK = "stock"
+PROMPT = "a red bottle on a white background, camera slowly zooming in"
+Figures = dict[str, Any]
+
+
+def load(way: str, steps: int | None = None, layers: int | None = None) -> tuple[Any, Figures]:
+    """The model under a profile (or stock's pipeline in its place), and seconds that it took."""
+    started = time.monotonic()
+    spec = models.MODELS[MODEL]
+    profile = tuning.PROFILES.get(way)
+    if profile and profile.distilled:
+        spec = models.few_step_form(spec, Settings(), need_weights=False)
+    elif steps:
+        spec = replace(spec, num_inference_steps=steps)
+    pipeline = build(MODEL, layers)
+    if profile and profile.eight_bit:
+        for part in (pipeline.text_encoder, pipeline.transformer):
+            int8.convert(part.cuda())
+            part.cpu()
+    torch.cuda.empty_cache()
+    # Now, since all this needs more room than the job.
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1, CARD_GIB * wan.GIB / total))
+    found: Figures = {"build": time.monotonic() - started}
+    if profile is None:
+        pipeline.vae.float()
+        return (spec, measure.stock_runner(spec, pipeline)), found
+    started = time.monotonic()
+    model = wan.place(spec, pipeline, "random")
+    found |= {"tuning": tuning.tune(model, profile.techniques), "placement": model.placement}
+    return model, {**found, "load": time.monotonic() - started}
+
+
+def one(way: str, jobs: int, steps: int | None, layers: int | None) -> Figures:
+    """Load and run one way in this process."""
+    loaded, found = load(way, steps, layers)
+    started = time.monotonic()
+    if way == STOCK:
+        spec, run = loaded
+        run(_request(spec, spec.min_frames, 2))
+    else:
+        models.warm_up(loaded)
+        spec, run = loaded.spec, partial(measure.measure, loaded)
+    found["warm up"] = time.monotonic() - started
+    request = _request(spec, spec.max_frames, spec.num_inference_steps)
+    return {"profile": way, **found, "jobs": [run(request) for _ in range(jobs)]}
+
+
+def _request(spec: ModelSpec, frames: int, steps: int) -> DenoiseRequest:
+    width, height = spec.sizes[0]
+    guidance, shift = spec.guidance_scale, spec.flow_shift
+    return DenoiseRequest(PROMPT, "", width, height, frames, steps, guidance, shift, 1)
+
+
+def main(ways: list[str], steps: int | None, layers: int | None) -> None:
+    """Every way in its process; results are written after each."""
+    rows: list[Figures] = []
+    for way in ways:
+        options = ["--one", way]
+        options += [f"--steps={steps}"] if steps else []
+        options += [f"--layers={layers}"] if layers else []
+        ended = subprocess.run(
+            [sys.executable, __file__, *options], stdout=subprocess.PIPE, text=True, check=False
+        )
+        if ended.returncode:
+            print(way, "failed", flush=True)
+            continue
+        row = json.loads(ended.stdout.splitlines()[-1])
+        last = row["jobs"][-1]
+        row |= {"seconds": last["total"], "peak_gib": last["peak_gib"]}
+        stock = next((r["seconds"] for r in rows if r["profile"] == STOCK), None)
+        row["ratio"] = stock and stock / last["total"]
+        rows.append(row)
+        print(row, flush=True)
+        about = {
+            "card": f"{torch.cuda.get_device_name()}, capped to {CARD_GIB} GiB",
+            "command": " ".join(["python", *sys.argv]),
+            "torch": torch.__version__,
+            "job": f"{MODEL}, 1280x704, 121 frames, {steps or 50} steps, random weights",
+            "rows": rows,
+        }
+        RESULTS.write_text(json.dumps(about, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("ways", nargs="*", default=[STOCK, *tuning.PROFILES])
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, help="else the model's own")
+    parser.add_argument("--layers", type=int, help="of the transformer, for trials")
+    asked = parser.parse_args()
+    if asked.one:
+        jobs = 2 if asked.one in {"balanced", "turbo"} else 1  # the others take minutes
+        print(json.dumps(one(asked.one, jobs, asked.steps, asked.layers)))
+    else:
+        main(asked.ways, asked.steps, asked.layers)

@@ -1,0 +1,140 @@
+"""What each profile keeps of the picture, on the embedded model: README's quality figures.
+
+    python bench/quality.py             # 40 clips each; half an hour on two CPU cores
+    python bench/quality.py --clips 4   # a look
+
+Frames are compared with those of stock diffusers (its VAE in float32) for the same prompt and seed,
+and named by the pixel evaluator of training/judge.py. Prompts are of combinations that the model
+was not trained on.
+"""
+
+import argparse
+import json
+import math
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline
+
+from onetake import models, tuning
+from onetake.clip import FrameBatch
+from onetake.models.wan import stock_arguments
+from onetake.settings import Settings
+from onetake.spec import DenoiseRequest, ModelSpec
+from training.captions import caption
+from training.clips import random_scenes
+from training.judge import ATTRIBUTES, load_judge
+
+RESULTS = Path(__file__).parent / "results" / "quality.json"
+SPEC = models.MODELS["tiny"]
+LONG = 50  # steps of the default model, where balanced skips most
+Make = Callable[[DenoiseRequest], FrameBatch]
+
+
+def stock() -> Make:
+    """Stock diffusers, as its users run it."""
+    weights = models.embedded_weights()
+    vae = AutoencoderKLWan.from_pretrained(weights, subfolder="vae", dtype=torch.float32)
+    pipeline = WanPipeline.from_pretrained(weights, vae=vae, dtype=torch.bfloat16)
+    pipeline.set_progress_bar_config(disable=True)
+
+    def make(asked: DenoiseRequest) -> FrameBatch:
+        pipeline.scheduler = UniPCMultistepScheduler.from_config(
+            pipeline.scheduler.config, flow_shift=asked.flow_shift
+        )
+        arguments = stock_arguments(SPEC, asked) | {"output_type": "np"}
+        video = pipeline(
+            prompt=asked.prompt, negative_prompt=asked.negative_prompt, **arguments
+        )[0]  # fmt: skip
+        frames: FrameBatch = (video[0] * 255).round().astype(np.uint8)
+        return frames
+
+    return make
+
+
+def ours(name: str) -> tuple[Make, ModelSpec]:
+    """The embedded model under a profile."""
+    profile = tuning.PROFILES[name]
+    spec = models.few_step_form(SPEC, Settings()) if profile.distilled else SPEC
+    model = models.load(spec, Settings(), eight_bit=profile.eight_bit)
+    tuning.tune(model, profile.techniques)
+
+    def make(asked: DenoiseRequest) -> FrameBatch:
+        return np.concatenate(list(model.decode(model.denoise(asked, lambda _step: None))))
+
+    return make, spec
+
+
+def requests(count: int, steps: int) -> tuple[list[DenoiseRequest], list[tuple[int, ...]]]:
+    """Jobs of held-out combinations, and what should be seen."""
+    rng = random.Random(steps)  # noqa: S311 - no secret
+    scenes = random_scenes(count, rng, keep_out=True)
+    asked = [
+        DenoiseRequest(
+            caption(scene, rng, full=True), "", 128, 128, 33, steps, SPEC.guidance_scale,
+            SPEC.flow_shift, seed,
+        )
+        for seed, scene in enumerate(scenes)
+    ]  # fmt: skip
+    return asked, [tuple(getattr(scene, key) for key in ATTRIBUTES) for scene in scenes]
+
+
+def psnr(found: FrameBatch, expected: FrameBatch) -> float:
+    """Decibels; 100 where nothing differs."""
+    error = np.mean((found.astype(float) - expected) ** 2)
+    return 10 * math.log10(255**2 / error) if error else 100.0
+
+
+def accuracy(clips: list[FrameBatch], truth: list[tuple[int, ...]]) -> float:
+    """Share of all attributes that the evaluator names as the prompts do."""
+    judge = load_judge()
+    right = []
+    for frames, wanted in zip(clips, truth, strict=True):
+        said = judge.name(torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 255)
+        right += [int(said[key]) == value for key, value in zip(ATTRIBUTES, wanted, strict=True)]
+    return mean(right)
+
+
+def compare(count: int, steps: int, names: list[str]) -> list[dict[str, object]]:
+    """A row for stock and one for each profile."""
+    asked, truth = requests(count, steps)
+    make = stock()
+    expected = [make(request) for request in asked]
+    rows: list[dict[str, object]] = [
+        {"profile": "stock", "steps": steps, "clips": count, "accuracy": accuracy(expected, truth)}
+    ]
+    for name in names:
+        make, spec = ours(name)
+        if spec.distilled:
+            given = {"num_inference_steps": spec.num_inference_steps, "guidance_scale": 1.0}
+            found = [make(replace(request, **given)) for request in asked]
+        else:
+            found = [make(request) for request in asked]
+        decibels = [psnr(*pair) for pair in zip(found, expected, strict=True)]
+        rows.append(
+            {
+                "profile": name,
+                "steps": spec.num_inference_steps if spec.distilled else steps,
+                "clips": count,
+                "accuracy": accuracy(found, truth),
+                "psnr_mean": round(mean(decibels), 1),
+                "psnr_worst": round(min(decibels), 1),
+            }
+        )
+        print(rows[-1], flush=True)
+    return rows
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=40)
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    found = compare(options.clips, SPEC.num_inference_steps, list(tuning.PROFILES))
+    found += compare(options.clips, LONG, ["exact", "balanced"])
+    RESULTS.write_text(json.dumps({"model": "tiny", "rows": found}, indent=1) + "\n")
