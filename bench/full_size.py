@@ -20,16 +20,19 @@ from onetake.models import embedded_weights
 CONFIGS = Path(__file__).parent / "configs"
 
 
-def build(name: str) -> WanPipeline:
+def build(name: str, layers: int | None = None) -> WanPipeline:
     """The pipeline of ``bench/configs/<name>`` in bf16 on the host; the tokenizer is the tiny one.
 
-    Random values are drawn on the GPU, which takes seconds instead of minutes.
+    Random values are drawn on the GPU, which takes seconds instead of minutes. ``layers`` leaves
+    out the other blocks of the transformer, for trials.
     """
     folder = CONFIGS / name
     parts = {
         part: json.loads((folder / f"{part}.json").read_text())
         for part in ("transformer", "vae", "text_encoder")
     }
+    if layers:
+        parts["transformer"]["num_layers"] = layers
     vae_config = parts["vae"]
     channels = vae_config["z_dim"]
     vae_config |= {"latents_mean": [0.0] * channels, "latents_std": [1.0] * channels}

@@ -62,7 +62,7 @@ def settings(tmp_path: Path) -> Settings:
 def worker(settings: Settings, tiny: VideoModel) -> Worker:
     """A worker with the embedded model already in it."""
     ready = Worker(settings, LocalStore(settings.output_dir))
-    ready._model = tiny
+    ready._model, ready._profile = tiny, "exact"
     return ready
 
 

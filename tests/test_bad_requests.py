@@ -104,7 +104,10 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"model": ""}, "unknown_model: model: '' is not one of"),
     ({"model": 5}, "model: 5 is not text"),
     ({"model": "wan2.2-ti2v-5b"}, "model_unavailable: model: the weights of wan2.2-ti2v-5b are"),
-    ({"profile": "fastest"}, "unknown_profile: profile: 'fastest' is not one of exact"),
+    (
+        {"profile": "fastest"},
+        "unknown_profile: profile: 'fastest' is not one of exact, balanced, turbo, lean",
+    ),
     ({"output": "mp4"}, "output: 'mp4' is not an object"),
     ({"output": {"codec": "vp9"}}, "output.codec: 'vp9' is not one of h264, hevc, av1"),
     ({"output": {"container": "avi"}}, "output.container: 'avi' is not one of mp4, mov, webm"),

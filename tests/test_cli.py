@@ -118,8 +118,22 @@ def test_plan_tells_segments_memory_and_time(onetake) -> None:
     assert told["plan"]["estimate"]["card"] == "NVIDIA GeForce RTX 4090"
     assert told["plan"]["estimate"]["seconds"] > 60
     shown = onetake("plan", *asked).stdout
-    assert "resident_gib" in shown
+    assert "peak_gib" in shown
     assert "1280" in shown
+
+
+def test_plan_sets_hosted_prices_beside_its_own(onetake) -> None:
+    """Each hosted price has its page and date; a plan for the embedded model has none beside it."""
+    asked = ["--prompt", "a", "--duration", "5"]
+    real = [*asked, "--model", "wan2.2-ti2v-5b"]
+    told = json.loads(onetake("plan", *real, "--json").stdout)
+    assert [(p["dollars"], p["seconds"]) for p in told["hosted"]] == [(0.3, 5)]
+    assert all(price["source"] and price["date"] for price in told["hosted"])
+    ours = f"this plan: ${told['plan']['estimate']['dollars']:.2f} for 5 s"
+    last = onetake("plan", *real).stdout.splitlines()[-1]
+    assert last.startswith("hosted: $0.30 for 5 s (RunPod")
+    assert last.endswith(ours)
+    assert json.loads(onetake("plan", *asked, "--model", "tiny", "--json").stdout)["hosted"] == []
 
 
 @pytest.mark.parametrize(
@@ -164,12 +178,16 @@ def test_schema_is_the_request_s(onetake) -> None:
 def test_bench_sets_stock_beside_us(onetake, tmp_path: Path) -> None:
     """A row for each length and way, in a table, as JSON and as CSV; a slip costs one line."""
     asked = ["--model", "tiny", "--size", "64*64", "--steps", "1", "--repeat", "1"]
+    asked += ["--profile", "turbo", "--technique", "timesteps", "--profile-trace", tmp_path]
     ended = onetake("bench", *asked, "--frames", "5", "--frames", "9", "-o", tmp_path)
     assert ended.exit_code == 0, ended.output
     rows = json.loads((tmp_path / "bench.json").read_text())
-    assert [(row["way"], row["frames"]) for row in rows] == [
-        ("stock", 5), ("stock", 9), ("exact", 5), ("exact", 9),
+    assert [(row["way"], row["frames"], row["steps"]) for row in rows] == [
+        ("stock", 5, 1), ("stock", 9, 1), ("turbo", 5, 4), ("turbo", 9, 4),
+        ("timesteps", 5, 1), ("timesteps", 9, 1),
     ]  # fmt: skip
+    assert {file.name for file in tmp_path.glob("*-64x64-*.json")} >= {"turbo-64x64-9.json"}
+    assert (tmp_path / "bench.png").stat().st_size > 0
     for row in rows:
         assert row["total"] == pytest.approx(row["denoise"] + row["decode"])
     assert len((tmp_path / "bench.csv").read_text().splitlines()) == len(rows) + 1

@@ -7,14 +7,14 @@ from onetake.models import MODELS, embedded_weights, load
 from onetake.models.loading import load_pipeline
 from onetake.settings import Settings
 from onetake.spec import DenoiseRequest, VideoModel
-from onetake.tuning import tune
+from onetake.tuning import timesteps
 
 
 @pytest.mark.parametrize("given", [0, 1, 2, 5])
 def test_deduplicated_timesteps_change_no_bit(given: int) -> None:
     """With any number of given latents the transformer's output is the stock one's."""
     stock, tuned = (load_pipeline(embedded_weights(), torch.device("cpu")) for _ in range(2))
-    tune(tuned)
+    timesteps.deduplicate_timesteps(tuned.transformer)
     generator = torch.Generator().manual_seed(given)
     latents = torch.randn(1, 48, 6, 8, 8, generator=generator).bfloat16()
     text = torch.randn(1, 12, 128, generator=generator).bfloat16()

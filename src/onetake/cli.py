@@ -7,6 +7,7 @@ then override. Errors are one line on stderr and exit code 1.
 import base64
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from onetake import logs, models, tables
 from onetake.bench_cli import bench
 from onetake.control import Control
 from onetake.errors import JobError, OnetakeError
+from onetake.estimate import HOSTED
 from onetake.inputs import load_image
 from onetake.settings import Settings
 from onetake.storage.local import LocalStore
@@ -124,7 +126,7 @@ def plan(
     try:
         settings = Settings.read()
         asked = jobs.Job.parse(_asked(job, locals()))
-        _spec, _note, plan_for = plan_job(asked, settings, planning=True)
+        spec, _note, plan_for = plan_job(asked, settings, planning=True)
         planned = plan_for(None)
         if asked.image:
             planned = plan_for(load_image(asked.image, "image", settings).size)
@@ -141,8 +143,10 @@ def plan(
         "seams_at": planned.seam_frames(),
         "notes": list(planned.notes),
     }
+    hosted = HOSTED if spec.repo_id else ()  # what the embedded model makes is sold nowhere
     if as_json:
-        print(json.dumps({**delivered, "plan": planned.summary()}, indent=2))
+        told = {**delivered, "plan": planned.summary(), "hosted": [asdict(p) for p in hosted]}
+        print(json.dumps(told, indent=2))
         return
     table = Table(title=f"{planned.model}, {planned.profile}", show_header=False)
     for name, value in {**delivered, **planned.summary()["estimate"]}.items():
@@ -158,6 +162,11 @@ def plan(
             str(segment.seed),
         )
     out.print(segments)
+    for price in hosted:
+        print(
+            f"hosted: ${price.dollars:.2f} for {price.seconds:g} s ({price.name}, {price.date}) - "
+            f"this plan: ${planned.estimate.dollars:.2f} for {planned.duration:.3g} s"
+        )
 
 
 @app.command(name="models")

@@ -331,6 +331,19 @@ class Safety(BaseModel):
     reason: str
 
 
+class CardUse(BaseModel):
+    """What the whole card drew while the take was made and stored; null: it does not tell."""
+
+    name: str
+    energy_joules: float | None
+    mean_watts: float | None
+    peak_watts: float | None = Field(description="As the driver averages, over up to a second")
+    max_celsius: float | None
+    mean_utilisation: float | None = Field(
+        description="Share of the time in which a kernel ran, 0 to 1"
+    )
+
+
 class Result(BaseModel):
     """The answer to a job that succeeded."""
 
@@ -349,10 +362,14 @@ class Result(BaseModel):
     model: str
     revision: str
     profile: str
+    tuning: dict[str, str] = Field(description="What the profile's techniques chose, and why")
     plan: dict[str, Any]
     seams: list[Seam]
     output: dict[str, str] = Field(description="Container, codec, encoder and its reason")
     safety: Safety
     timings: dict[str, float] = Field(description="Seconds of each stage, and `total`")
-    memory: dict[str, float | None] = Field(description="Peaks in GiB")
+    memory: dict[str, float | None] = Field(
+        description="GiB: the job's peaks, and what stays on the card after it"
+    )
+    card: CardUse | None = Field(None, description="Null without a card, or without its driver")
     notes: list[str] = Field(description="What the caller should know about this result")

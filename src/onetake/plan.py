@@ -7,13 +7,15 @@ crops, resamples and trims the one to the other, and the plan says so in ``notes
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 from onetake.errors import JobError
-from onetake.estimate import Estimate, estimate
+from onetake.estimate import CPU, Estimate, known_card, stage_seconds
 from onetake.job import MAX_SIDE, Job
+from onetake.memory import fitting, peaks
+from onetake.schedule import forwards
 from onetake.spec import ModelSpec, Profile
 
 DEFAULT_DURATION = 5.0  # seconds, as on RunPod's public endpoints
@@ -111,6 +113,7 @@ class Terms:
     max_duration: float
     price_per_second: float
     card: str | None = None
+    card_gib: float = math.inf
 
 
 def plan_take(
@@ -139,6 +142,8 @@ def plan_take(
         JobError: the model cannot do what is asked.
     """
     _check_supported(job, spec)
+    if spec.distilled:
+        _check_distilled(job, spec)
     guidance = spec.guidance_scale if job.guidance_scale is None else job.guidance_scale
     if job.negative_prompt.strip() and guidance <= 1:
         raise JobError(
@@ -167,6 +172,7 @@ def plan_take(
         raise _too_long(job, spec, fps)
     segments = _segments(job, spec, generated_frames, prompt, seed)
     steps = job.num_inference_steps or spec.num_inference_steps
+    runs = forwards(steps, guided=guidance > 1, reuse="reuse" in profile.techniques)
     return Plan(
         model=spec.name,
         profile=profile.name,
@@ -184,15 +190,55 @@ def plan_take(
         generated_frames=generated_frames,
         segments=segments,
         notes=tuple(notes),
-        estimate=estimate(
-            spec,
-            generated_size,
-            [segment.num_frames for segment in segments],
-            forwards=steps * (2 if guidance > 1 else 1),
-            price_per_second=terms.price_per_second,
-            card=terms.card,
-        ),
+        estimate=_estimate(spec, profile, generated_size, segments, runs, terms),
     )
+
+
+def _estimate(
+    spec: ModelSpec,
+    profile: Profile,
+    size: tuple[int, int],
+    segments: tuple[Segment, ...],
+    runs: int,
+    terms: Terms,
+) -> Estimate:
+    """Time, money and memory.
+
+    Raises:
+        JobError: the card has too little memory for a segment.
+    """
+    counts = [segment.num_frames for segment in segments]
+    denoise, decode = stage_seconds(spec, profile, size, counts, forwards=runs, card=terms.card)
+    placement, peak = "cpu", None
+    if terms.card:
+        placement, peak = _placed(spec, profile, size, max(counts), terms.card_gib)
+    return Estimate(
+        seconds=denoise + decode,
+        dollars=(denoise + decode) * terms.price_per_second,
+        peak_gib=peak,
+        placement=placement,
+        card=known_card(terms.card) if terms.card else CPU,
+        denoise_share=denoise / (denoise + decode),
+    )
+
+
+def _placed(
+    spec: ModelSpec, profile: Profile, size: tuple[int, int], frames: int, card_gib: float
+) -> tuple[str, float]:
+    """Where the parts will be, and the card's peak in GiB."""
+    needed = peaks(spec, profile, size, frames)
+    found = fitting(needed, card_gib)
+    if found:
+        return found
+    least = min(peaks(spec, replace(profile, streamed=True), size, frames).values())
+    hint = "ask for a smaller model"
+    if fitting({"": least}, card_gib):
+        hint = f"profile lean needs {least:.1f}"
+    problem = (
+        f"{spec.name} needs {min(needed.values()):.1f} GiB for {frames} frames of {_times(size)}, "
+        f"and the card has {card_gib:.1f}; {hint}"
+    )
+    raise JobError("profile", problem, code="too_large")
 
 
 def _check_supported(job: Job, spec: ModelSpec) -> None:
@@ -209,6 +255,22 @@ def _check_supported(job: Job, spec: ModelSpec) -> None:
         raise JobError(
             "overlap_frames", f"{job.overlap_frames} is not one that {spec.name} takes: {legal}"
         )
+
+
+def _check_distilled(job: Job, spec: ModelSpec) -> None:
+    """Refuse what distilled weights have no room for."""
+    fixed = {
+        "num_inference_steps": spec.num_inference_steps,
+        "guidance_scale": spec.guidance_scale,
+        "flow_shift": spec.flow_shift,
+    }
+    for field, value in fixed.items():
+        if getattr(job, field) not in {None, value}:
+            problem = f"{spec.name} was distilled to {value:g}; leave it out"
+            raise JobError(field, problem)
+    if job.negative_prompt.strip():
+        problem = f"does nothing, since {spec.name} runs without guidance; leave it out"
+        raise JobError("negative_prompt", problem)
 
 
 def _delivered_size(

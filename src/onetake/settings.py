@@ -3,6 +3,7 @@
 Nothing else reads ``os.environ``. Variable names that RunPod's own SDK uses keep their names.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Literal, Self
@@ -29,11 +30,19 @@ class Settings(BaseSettings):
     )
 
     model: str | None = Field(None, description="Default model; unset: the best that runs here")
+    profile: Literal["exact", "balanced", "turbo", "lean"] = Field(
+        "exact", description="Default profile; the model is loaded for it at boot"
+    )
     weights_dir: Path = Field(
         Path("/runpod-volume/models"), description="Folder that holds one folder of weights a model"
     )
     hub_cache: Path = Field(
         Path("/runpod-volume/huggingface-cache/hub"), description="RunPod's cached models"
+    )
+    compile_cache: Path | None = Field(
+        None,
+        description="Compiled kernels, good for one kind of card; unset: on the volume, if it is "
+        "writable, else in a temporary folder that each cold start fills anew",
     )
     inputs_dir: Path | None = Field(
         None, description="Folder from which `image` may name a file; unset: no paths are taken"
@@ -142,6 +151,13 @@ class Settings(BaseSettings):
         if self.keep_dir:
             return self.keep_dir
         return (_VOLUME / "onetake" if _VOLUME.is_dir() else self.output_dir) / "kept"
+
+    @property
+    def compiled(self) -> Path | None:
+        """The folder for compiled kernels; None: torch's own."""
+        if self.compile_cache or not os.access(_VOLUME, os.W_OK):
+            return self.compile_cache
+        return _VOLUME / "onetake" / "compiled"
 
     @property
     def production(self) -> bool:

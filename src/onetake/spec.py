@@ -38,7 +38,12 @@ class ModelSpec:
     vae_gib: float
     denoise_gib: float  # activations of a forward at `sizes[0]` and `max_frames`
     decode_gib: float  # the decoder's activations and cache at `sizes[0]`, whatever the length
+    tile_gib: float  # the stock decoder's activations on one tile of 256 x 256
     vae_tflop: float  # decoding `max_frames` at `sizes[0]`: bench/count_operations.py
+    few_steps: str = ""  # the row with its distilled weights, which the profile turbo runs
+    base: str = ""  # the row that lends the components which these weights leave out
+    distilled: bool = False  # to its number of steps, without guidance
+    sigmas: tuple[float, ...] = ()  # its noise levels, if it draws fresh noise at each
     frame_step: int = 4
     size_multiple: int = 32  # pixels a side that one token covers, over frame_step frames
 
@@ -53,6 +58,11 @@ class ModelSpec:
         return self.weights_gib + max(self.denoise_gib, self.decode_gib)
 
     @property
+    def streamed_gib(self) -> float:
+        """The same with the text encoder on the host, from where it goes through the card."""
+        return self.resident_gib - self.text_encoder_gib
+
+    @property
     def takes_image(self) -> bool:
         """Whether a first frame can be given; what can continue frames can start from one."""
         return bool(self.overlaps)
@@ -64,6 +74,10 @@ class Profile:
 
     name: str
     promise: str
+    techniques: tuple[str, ...]  # modules of onetake.tuning, in the order of their use
+    distilled: bool = False  # it runs the model's few-step weights
+    streamed: bool = False  # weights go through the card, and it decodes in tiles
+    eight_bit: bool = False  # it would rather load the 8-bit form, where that is stored
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,7 @@ class VideoModel(Protocol):
     revision: str
     placement: str
     pipeline: Any  # diffusers', for tuning to work on
+    decoder: Any  # its VAE's decoder as it is run
 
     def denoise(self, request: DenoiseRequest, on_step: Callable[[int], None]) -> Any:
         """Latents of one segment; ``on_step(i)`` is called after step i and may raise to stop.

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from onetake import models, tuning
+from onetake.card import card_meter
 from onetake.chain import generate_take
 from onetake.clip import cover
 from onetake.control import Control
 from onetake.deliver import MAX_BASE64_BYTES, NO_LINKS, Files, encode_take, store_take, with_parts
 from onetake.errors import DeviceError, StageError
-from onetake.estimate import DEFAULT_CARD
+from onetake.estimate import CARDS, DEFAULT_CARD
 from onetake.finish import finish
 from onetake.inputs import load_image
 from onetake.job import Job, Result, Safety, Seam
@@ -50,8 +51,10 @@ def plan_job(
     Raises:
         JobError: the job cannot be honoured.
     """
+    profile = tuning.resolve(job.profile or settings.profile)
     spec, note = models.resolve(job.model, settings, need_weights=not planning)
-    profile = tuning.resolve(job.profile)
+    if profile.distilled:
+        spec = models.few_step_form(spec, settings, need_weights=not planning)
     prompt = job.prompt.strip()
     if job.enable_prompt_optimization:
         prompt = optimise(prompt, has_image=job.image is not None)
@@ -60,16 +63,18 @@ def plan_job(
         job,
         spec,
         profile,
-        Terms(settings.max_duration, settings.price_per_second, _card_for(spec)),
+        Terms(settings.max_duration, settings.price_per_second, *_card_for(spec)),
         prompt=prompt,
         seed=secrets.randbelow(2**32) if job.seed < 0 else job.seed,
     )
     return spec, note, lambda image_size: planned(image_size=image_size)
 
 
-def _card_for(spec: ModelSpec) -> str | None:
-    """The card that estimates are for: a full-size model is not meant for a CPU."""
-    return models.card_name() or (DEFAULT_CARD if spec.repo_id else None)
+def _card_for(spec: ModelSpec) -> tuple[str | None, float]:
+    """The card that estimates are for, and its GiB: a full-size model is not meant for a CPU."""
+    if (here := models.card_name()) or not spec.repo_id:
+        return here, models.card_gib()
+    return DEFAULT_CARD, CARDS[DEFAULT_CARD].gib
 
 
 def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control: Control) -> Result:
@@ -103,9 +108,9 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
     control.check()
     log.info("%d segments of %s", len(plan.segments), spec.name)
     with clock.stage("load"):
-        model = worker.model(spec)
+        model = worker.model(spec, tuning.PROFILES[plan.profile])
         model.peak_gib()  # starts a new peak
-    with worker.workdir.job() as folder:
+    with worker.workdir.job() as folder, card_meter(models.card_name()) as card_use:
         files = Files(folder, name, job.output.container)
 
         def render() -> dict[str, str]:
@@ -125,7 +130,9 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
             # 9. Answer
             notes = [note for note in (model_note, lean_note) if note]
             notes += _notes(plan, job, model, links)
-            return _result(plan, model, clock, written, notes, links, worker.settings)
+            made = _result(plan, model, clock, written, notes, links, worker)
+            made.card = card_use()
+            return made
 
         # 8. Store
         try:
@@ -136,7 +143,10 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
         for stage, seconds in clock.timings().items():
             worker.counters.add(f"seconds_{stage}", seconds)
             log.info("%s took %.3f s", stage, seconds)
-        return result(links)
+        made = result(links)
+        if made.card and made.card.energy_joules:
+            worker.counters.add("card_joules", made.card.energy_joules)
+        return made
 
 
 def _result(
@@ -146,11 +156,11 @@ def _result(
     written: dict[str, str],
     notes: list[str],
     links: dict[str, Any],
-    settings: Settings,
+    worker: Worker,
 ) -> Result:
     return Result(
         **links,
-        cost=round(clock.total * settings.price_per_second, 6),
+        cost=round(clock.total * worker.settings.price_per_second, 6),
         seed=plan.seed,
         prompt=plan.prompt,
         width=plan.size[0],
@@ -161,6 +171,7 @@ def _result(
         model=plan.model,
         revision=model.revision,
         profile=plan.profile,
+        tuning=worker.tuning,
         plan=plan.summary(),
         seams=[
             Seam(
@@ -176,6 +187,7 @@ def _result(
         memory={
             "host_peak_gib": _rounded(host_peak_gib()),
             "card_peak_gib": _rounded(model.peak_gib()),
+            "card_steady_gib": _rounded(models.card_steady_gib()),
         },
         notes=notes,
     )

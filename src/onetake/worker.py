@@ -1,6 +1,7 @@
 """What outlives a job: the settings, the store, the one model that is loaded, the counts."""
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from onetake.job import Output
 from onetake.ledger import Ledger
 from onetake.media import MediaError, probe_video
 from onetake.settings import Settings
-from onetake.spec import DenoiseRequest, ModelSpec, VideoModel
+from onetake.spec import ModelSpec, Profile, VideoModel
 from onetake.storage import Store, open_job_store, open_store
 from onetake.telemetry import Counters, Stopwatch
 from onetake.workdir import WorkDir
@@ -39,9 +40,13 @@ class Worker:
         self.settings = settings
         self.store = store or open_store(settings)
         self.workdir = WorkDir(settings.work_dir)
+        if settings.compiled:  # torch looks here when it compiles; Triton's cache is below it
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.compiled))
         self.counters = Counters()
         self.watch = Stopwatch()  # of the boot
         self._model: VideoModel | None = None
+        self._profile = ""  # that the model is tuned for
+        self.tuning: dict[str, str] = {}  # what each of its techniques chose, and why
 
     def boot(self) -> None:
         """Load the default model, so that the first job need not.
@@ -51,19 +56,33 @@ class Worker:
         """
         models.read_default_ahead(self.settings)
         with self.watch.stage("find the card"):
-            spec, _note = models.default_model(self.settings)
-        self.model(spec)
+            spec, profile = self.default()
+        self.model(spec, profile)
 
-    def model(self, spec: ModelSpec) -> VideoModel:
-        """``spec``, loaded; one that was loaded before is let go."""
-        if self._model is None or self._model.spec is not spec:
+    def default(self) -> tuple[ModelSpec, Profile]:
+        """What a job runs that names neither model nor profile.
+
+        Raises:
+            SettingsError: it is not here.
+        """
+        spec, profile = models.default_model(self.settings)[0], self.settings.profile
+        if tuning.PROFILES[profile].distilled:
+            spec = models.few_step_form(spec, self.settings)
+        return spec, tuning.PROFILES[profile]
+
+    def model(self, spec: ModelSpec, profile: Profile) -> VideoModel:
+        """``spec``, loaded and tuned; one that was loaded before is let go."""
+        if self._model is None or (self._model.spec, self._profile) != (spec, profile.name):
             self._model = None  # first let go, then load: two may not fit
             started = time.monotonic()
-            model = models.load(spec, self.settings, self.watch)
-            tuning.tune(model.pipeline)
-            self._model = model
+            model = models.load(spec, self.settings, self.watch, eight_bit=profile.eight_bit)
+            with self.watch.stage("tune"):
+                self.tuning = tuning.tune(model, profile.techniques)
+            self._model, self._profile = model, profile.name
             seconds = time.monotonic() - started
             log.info("loaded %s (%s) in %.1f s", spec.name, model.placement, seconds)
+            for name, choice in self.tuning.items():
+                log.info("%s: %s", name, choice)
         return self._model
 
     def ledger(self, config: Mapping[str, object] | None = None) -> Ledger:
@@ -131,22 +150,10 @@ class Worker:
         Raises:
             StageError: it makes none, or DeviceError: the card fails.
         """
-        model = self.model(models.default_model(self.settings)[0])
+        model = self.model(*self.default())
         with self.watch.stage("warm up"):
-            _warm_up(model)
+            models.warm_up(model)
         stages = ", ".join(
             f"{name} {seconds:.1f}" for name, seconds in self.watch.timings().items()
         )
         log.info("ready; seconds of the boot: %s", stages)
-
-
-def _warm_up(model: VideoModel) -> None:
-    """The model's shortest clip at its default size, in two steps."""
-    width, height = model.spec.sizes[0]
-    request = DenoiseRequest(
-        "a product", "", width, height, model.spec.min_frames, 2, model.spec.guidance_scale,
-        model.spec.flow_shift, 0,
-    )  # fmt: skip
-    frames = sum(len(batch) for batch in model.decode(model.denoise(request, lambda _step: None)))
-    if frames != model.spec.min_frames:
-        raise StageError("boot", f"{model.spec.name} made {frames} frames, not as many as asked")

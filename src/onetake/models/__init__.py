@@ -7,21 +7,24 @@ no torch.
 import gc
 import hashlib
 import importlib
+from dataclasses import replace
 from functools import cache
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 
-from onetake.errors import JobError, SettingsError
+from onetake.errors import JobError, SettingsError, StageError
 from onetake.job import nearest_name, shown
 from onetake.models.weights import INT8, ORIGINAL, Manifest, check_weights, read_ahead
 from onetake.settings import Settings
-from onetake.spec import ModelSpec, VideoModel
+from onetake.spec import DenoiseRequest, ModelSpec, VideoModel
 from onetake.telemetry import Stopwatch
 
 TINY = "tiny"
 DEFAULT_ON_GPU = "wan2.2-ti2v-5b"
 SMALL = f"-{INT8}"  # what the name of a folder with the 8-bit form ends with
 _FINGERPRINT_BYTES = 1 << 16
+_WARM_LATENTS = 3  # the first, which is decoded by itself, and two of the others
 
 _ROWS = (
     ModelSpec(
@@ -47,9 +50,11 @@ _ROWS = (
         text_encoder_gib=10.6,
         transformer_gib=9.3,
         vae_gib=1.3,
-        denoise_gib=7.3,
-        decode_gib=10.6,
+        denoise_gib=3.5,
+        decode_gib=9.0,
+        tile_gib=2.9,
         vae_tflop=2011.0,
+        few_steps="wan2.2-ti2v-5b-turbo",
     ),
     ModelSpec(
         name="wan2.1-t2v-1.3b",
@@ -76,6 +81,7 @@ _ROWS = (
         vae_gib=0.2,
         denoise_gib=2.5,
         decode_gib=3.0,
+        tile_gib=1.0,
         vae_tflop=275.0,
         size_multiple=16,
     ),
@@ -104,27 +110,69 @@ _ROWS = (
         vae_gib=0.0,
         denoise_gib=0.1,
         decode_gib=0.1,
+        tile_gib=0.1,
         vae_tflop=0.076,
+        few_steps="tiny-turbo",
     ),
 )
-MODELS = {spec.name: spec for spec in _ROWS}
+_DISTILLED = (
+    replace(
+        _ROWS[0],
+        name=_ROWS[0].few_steps,
+        repo_id="FastVideo/FastWan2.2-TI2V-5B-FullAttn-Diffusers",
+        revision="3e187042a324f6f5fb68fd22110a78725253de8f",
+        num_inference_steps=3,
+        guidance_scale=1.0,
+        overlaps=(),  # it was distilled for text alone
+        default_overlap=0,
+        distilled=True,
+        sigmas=(1.0, 0.757, 0.522),  # of FastVideo's own sampler, 1000, 757 and 522 of 1000
+        few_steps="",
+    ),
+    replace(
+        _ROWS[-1],
+        name=_ROWS[-1].few_steps,
+        num_inference_steps=4,
+        guidance_scale=1.0,
+        few_steps="",
+        base=TINY,
+        distilled=True,
+    ),
+)
+MODELS = {spec.name: spec for spec in (*_ROWS[:1], _DISTILLED[0], *_ROWS[1:], _DISTILLED[1])}
 
 
-def embedded_weights() -> Path:
-    """The folder of the embedded model, which is part of the package."""
-    return Path(str(resources.files("onetake"))) / "assets" / TINY
+def embedded_weights(name: str = TINY) -> Path:
+    """The folder of an embedded model, which is part of the package."""
+    return Path(str(resources.files("onetake"))) / "assets" / name
 
 
-def find_weights(spec: ModelSpec, settings: Settings) -> Path | None:
+def find_weights(spec: ModelSpec, settings: Settings, *, eight_bit: bool = False) -> Path | None:
     """The folder that holds ``spec``'s weights in diffusers' layout, or None.
 
-    The first of `weight_places`, and of the forms there the one that suits the card.
+    The first of `weight_places`; the 8-bit form if that is wished for, or if the card has no room
+    for the other.
     """
     places = weight_places(spec, settings)
     small = [place for place in places if place.name.endswith(SMALL)]
-    if small and card_gib() < spec.resident_gib:
+    if small and (eight_bit or card_gib() < spec.streamed_gib):
         places = small
     return next(iter(places), None)
+
+
+def few_step_form(spec: ModelSpec, settings: Settings, *, need_weights: bool = True) -> ModelSpec:
+    """The row with the distilled weights of ``spec``; a row of such weights is its own.
+
+    Raises:
+        JobError: there are none, or they are needed and missing.
+    """
+    if spec.distilled:
+        return spec
+    if not spec.few_steps:
+        able = ", ".join(other.name for other in _ROWS if other.few_steps)
+        problem = f"turbo needs distilled weights, and {spec.name} has none; only {able} have them"
+        raise JobError("profile", problem, code="unsupported")
+    return resolve(spec.few_steps, settings, need_weights=need_weights)[0]
 
 
 def weight_places(spec: ModelSpec, settings: Settings) -> list[Path]:
@@ -134,7 +182,7 @@ def weight_places(spec: ModelSpec, settings: Settings) -> list[Path]:
     (`models--org--name/snapshots/<revision>`: the table's, else the one that `refs/main` names).
     """
     if not spec.repo_id:
-        return [embedded_weights()]
+        return [embedded_weights(spec.name)]
     own = settings.weights_dir / spec.name
     return [
         place
@@ -197,6 +245,15 @@ def card_gib() -> float:
     return float(share * torch.cuda.get_device_properties(0).total_memory / (1 << 30))
 
 
+def card_steady_gib() -> float | None:
+    """What stays on the GPU between jobs, in GiB: weights, encoded prompts; None without one."""
+    if card_name() is None:
+        return None
+    import torch  # noqa: PLC0415 - see card_name
+
+    return float(torch.cuda.memory_allocated(0) / (1 << 30))
+
+
 def default_model(settings: Settings) -> tuple[ModelSpec, str]:
     """The model for jobs that name none, and why it is the embedded one when nobody chose that.
 
@@ -241,7 +298,13 @@ def resolve(
     return MODELS[name], ""
 
 
-def load(spec: ModelSpec, settings: Settings, watch: Stopwatch | None = None) -> VideoModel:
+def load(
+    spec: ModelSpec,
+    settings: Settings,
+    watch: Stopwatch | None = None,
+    *,
+    eight_bit: bool = False,
+) -> VideoModel:
     """Load ``spec`` onto the GPU, or the CPU where there is none; ``watch`` times the stages.
 
     Raises:
@@ -249,19 +312,49 @@ def load(spec: ModelSpec, settings: Settings, watch: Stopwatch | None = None) ->
         DeviceError: it does not fit.
     """
     watch = watch or Stopwatch()
-    weights = find_weights(spec, settings)
-    if weights is None:
+    rows = [spec, *([MODELS[spec.base]] if spec.base else [])]
+    found = [find_weights(row, settings, eight_bit=eight_bit) for row in rows]
+    folders = tuple(folder for folder in found if folder)
+    if len(folders) < len(rows):
         raise SettingsError("ONETAKE_WEIGHTS_DIR", f"holds no weights of {spec.name}")
     with watch.stage("check weights"):
-        check_weights(weights)
+        for folder in folders:
+            check_weights(folder)
     with watch.stage("import"):
         hush()
         module = importlib.import_module(spec.module)
     with watch.stage("load"):
         free()
-        model: VideoModel = module.load(spec, weights, weights_revision(weights))
+        model: VideoModel = module.load(spec, folders, weights_revision(folders[0]))
         gc.freeze()  # what stays for good is not looked through after every job
     return model
+
+
+def warm_up(model: VideoModel) -> None:
+    """Few steps of the model's default clip and its first frames: on a card, what is compiled.
+
+    Raises:
+        StageError: it makes none, or DeviceError: the card fails.
+    """
+    spec = model.spec
+    width, height = spec.sizes[0]
+    request = DenoiseRequest(
+        prompt="a product",
+        negative_prompt="",
+        width=width,
+        height=height,
+        # Graphs are of a length, so that of most jobs; on a CPU the shortest will do.
+        num_frames=spec.max_frames if card_name() else spec.min_frames,
+        num_inference_steps=spec.num_inference_steps if spec.distilled else 2,
+        guidance_scale=spec.guidance_scale,
+        flow_shift=spec.flow_shift,
+        seed=0,
+    )
+    batches = islice(model.decode(model.denoise(request, lambda _step: None)), _WARM_LATENTS)
+    frames = [len(batch) for batch in batches]
+    expected = [1] + [spec.frame_step] * (_WARM_LATENTS - 1)
+    if frames != expected:
+        raise StageError("boot", f"{spec.name} made {frames} frames, not {expected}")
 
 
 def read_default_ahead(settings: Settings) -> None:

@@ -22,15 +22,20 @@ _KINDS = {"transformer": WanTransformer3DModel, "vae": AutoencoderKLWan}
 _READERS = 8
 
 
-def load_pipeline(weights: Path, device: torch.device) -> WanPipeline:
+def load_pipeline(weights: Path, device: torch.device, *lenders: Path) -> WanPipeline:
     """The pipeline of a folder in diffusers' layout, or of its 8-bit form, on ``device``, in bf16.
 
-    What diffusers keeps in float32 stays so: it gives what `WanPipeline.from_pretrained` gives.
+    A component that the folder leaves out comes from the first of ``lenders`` that has it. What
+    diffusers keeps in float32 stays so: it gives what `WanPipeline.from_pretrained` gives.
     """
-    modules = {name: _empty(weights, name) for name in COMPONENTS}
+
+    def home(name: str) -> Path:
+        return next(folder for folder in (weights, *lenders) if (folder / name).is_dir())
+
+    modules = {name: _empty(home(name), name) for name in COMPONENTS}
     with ThreadPoolExecutor(_READERS) as readers:
         files = {
-            name: sorted((weights / name).glob("*.safetensors"), key=lambda f: -f.stat().st_size)
+            name: sorted((home(name) / name).glob("*.safetensors"), key=lambda f: -f.stat().st_size)
             for name in COMPONENTS
         }
         read = {
@@ -44,7 +49,7 @@ def load_pipeline(weights: Path, device: torch.device) -> WanPipeline:
             module.to(device)  # what is computed, not stored; raises if a weight was missing
             module.eval().requires_grad_(requires_grad=False)
     return WanPipeline(
-        tokenizer=AutoTokenizer.from_pretrained(weights / "tokenizer"),
+        tokenizer=AutoTokenizer.from_pretrained(home("tokenizer") / "tokenizer"),
         scheduler=UniPCMultistepScheduler.from_pretrained(weights / "scheduler"),
         expand_timesteps=_json(weights / "model_index.json").get("expand_timesteps", False),
         **modules,

@@ -6,12 +6,13 @@ float32, parts moved to the card in turn and the decode tiled where the whole do
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline
+from torch.profiler import profile, record_function
 
 from onetake.models.wan import GIB, stock_arguments
 from onetake.spec import DenoiseRequest, ModelSpec, VideoModel
@@ -35,13 +36,19 @@ def measure(model: VideoModel, request: DenoiseRequest) -> Figures:
 
 
 def load_stock(spec: ModelSpec, weights: Path) -> Callable[[DenoiseRequest], Figures]:
-    """Stock diffusers with the same weights, ready to be measured as `measure` does."""
+    """Stock diffusers with the weights of a folder; see `stock_runner`."""
     vae = AutoencoderKLWan.from_pretrained(
         weights, subfolder="vae", dtype=torch.float32, local_files_only=True
     )
     pipeline: Any = WanPipeline.from_pretrained(
         weights, vae=vae, dtype=torch.bfloat16, local_files_only=True
     )
+    return stock_runner(spec, pipeline)
+
+
+def stock_runner(spec: ModelSpec, pipeline: Any) -> Callable[[DenoiseRequest], Figures]:
+    """A stock pipeline, its VAE in float32, ready to be measured as `measure` does."""
+    vae = pipeline.vae
     pipeline.set_progress_bar_config(disable=True)
     if torch.cuda.is_available():
         free = torch.cuda.mem_get_info()[0]
@@ -94,9 +101,18 @@ def _measured() -> Iterator[Figures]:
 
 @contextmanager
 def _timed(figures: Figures, stage: str) -> Iterator[None]:
-    """Seconds until the card has done what was asked inside."""
+    """Seconds until the card has done what was asked inside; a range of that name in traces."""
+    card = torch.cuda.is_available()
     started = time.perf_counter()
-    yield
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    with record_function(stage), torch.cuda.nvtx.range(stage) if card else nullcontext():
+        yield
+        if card:
+            torch.cuda.synchronize()
     figures[stage] = time.perf_counter() - started
+
+
+def trace(run: Callable[[], object], file: Path) -> None:
+    """What runs inside, operation by operation, in Chrome's trace format (ui.perfetto.dev)."""
+    with profile() as recorded:
+        run()
+    recorded.export_chrome_trace(str(file))

@@ -15,12 +15,15 @@ from typing import Any
 
 import torch
 from diffusers import UniPCMultistepScheduler, WanImageToVideoPipeline, WanPipeline
-from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
+from diffusers.hooks import apply_group_offloading
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
 from onetake.clip import FrameBatch
 from onetake.errors import DeviceError
+from onetake.memory import RESIDENT, STREAMED, TEXT_STREAMED
+from onetake.models.decoder import StreamingDecoder
+from onetake.models.few_steps import FewStepScheduler
 from onetake.models.int8 import is_int8
 from onetake.models.loading import load_pipeline
 from onetake.spec import DenoiseRequest, ModelSpec
@@ -88,6 +91,7 @@ class WanModel:
         self._device = device
         self._tiled = False
         self.pipeline = pipeline
+        self.decoder = StreamingDecoder(pipeline.vae)
         self._context = _ContextPipeline(**pipeline.components, expand_timesteps=True)
         for stock in (self.pipeline, self._context):
             stock.set_progress_bar_config(disable=True)
@@ -95,9 +99,12 @@ class WanModel:
 
     def denoise(self, request: DenoiseRequest, on_step: Callable[[int], None]) -> torch.Tensor:
         """See `VideoModel.denoise`."""
-        scheduler = UniPCMultistepScheduler.from_config(
+        stock = stock_arguments(self.spec, request)
+        scheduler: Any = UniPCMultistepScheduler.from_config(
             self.pipeline.scheduler.config, flow_shift=request.flow_shift
         )
+        if self.spec.sigmas:
+            scheduler = FewStepScheduler(self.spec.sigmas, stock["generator"])
 
         def after_step(_pipeline: Any, step: int, _timestep: Any, kwargs: Any) -> Any:
             on_step(step)
@@ -117,9 +124,11 @@ class WanModel:
             latents: torch.Tensor = pipeline(
                 **asked,
                 prompt_embeds=self._embed(request.prompt),
-                **stock_arguments(self.spec, request),
+                **stock,
                 callback_on_step_end=after_step,
             )[0]
+            if self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)  # so that decoding is not timed as waiting
         return latents
 
     def _embed(self, prompt: str) -> torch.Tensor:
@@ -137,11 +146,14 @@ class WanModel:
         return self._embeddings[prompt]
 
     def lean(self) -> bool:
-        """See `VideoModel.lean`: first off the card what does not work, then a tiled decode."""
-        if self.placement == "resident":
-            self.pipeline.to("cpu")
-            self.pipeline.enable_model_cpu_offload(device=self._device)
-            self.placement = "offload"
+        """See `VideoModel.lean`: first weights go through the card, then it decodes in tiles."""
+        if self.placement in {RESIDENT, TEXT_STREAMED}:
+            if self.placement == RESIDENT:
+                _stream(self.pipeline.text_encoder, self._device)
+            for block in self.pipeline.transformer.blocks:
+                block._compiled_call_impl = None  # noqa: SLF001 - no graph takes weights in turn
+            _stream(self.pipeline.transformer, self._device)
+            self.placement = STREAMED
         elif not self._tiled:
             self._tiled = True
             self.placement += ", tiled decode"
@@ -168,31 +180,19 @@ class WanModel:
             vae.disable_tiling()
             vae.clear_cache()
         for batch in decoded.split(4, dim=2):
-            yield _frames(batch, None)
+            yield _frames(batch)
 
     def _decode_whole(self, latents: torch.Tensor) -> Iterator[FrameBatch]:
         vae = self.pipeline.vae
         mean, std = _latent_statistics(vae, latents.device)
-        if hasattr(vae, "_hf_hook"):
-            # Offloading moves a model when its public methods are called; this calls its parts.
-            vae._hf_hook.pre_forward(vae)  # noqa: SLF001
-        vae.clear_cache()
-        try:
+        decoded = self.decoder.frames((latents * std + mean).to(self._device, vae.dtype))
+        while True:
             with torch.no_grad(), _device_errors():
-                scaled = vae.post_quant_conv((latents * std + mean).to(self._device, vae.dtype))
-            for index in range(scaled.shape[2]):
-                with torch.no_grad(), _device_errors():
-                    vae._conv_idx = [0]  # noqa: SLF001 - the decoder counts its convolutions here
-                    decoded = vae.decoder(
-                        scaled[:, :, index : index + 1],
-                        feat_cache=vae._feat_map,  # noqa: SLF001
-                        feat_idx=vae._conv_idx,  # noqa: SLF001
-                        first_chunk=index == 0,
-                    )
-                    frames = _frames(decoded, vae.config.patch_size)
-                yield frames
-        finally:
-            vae.clear_cache()
+                batch = next(decoded, None)
+                if batch is None:
+                    return
+                frames = _frames(batch)
+            yield frames
 
     def forget_prompts(self) -> None:
         """See `VideoModel.forget_prompts`."""
@@ -227,45 +227,58 @@ def stock_arguments(spec: ModelSpec, request: DenoiseRequest) -> dict[str, Any]:
     }
 
 
-def load(spec: ModelSpec, weights: Path, revision: str) -> WanModel:
-    """Load the folder ``weights`` in bf16, or in 8 bits if it holds those.
+def load(spec: ModelSpec, folders: tuple[Path, ...], revision: str) -> WanModel:
+    """Load the first of ``folders`` in bf16, or in 8 bits if it holds those; see `load_pipeline`.
 
     Onto the GPU where there is one and all of it fits, else onto the host first.
 
     Raises:
         DeviceError: it does not fit.
     """
-    stored = sum(file.stat().st_size for file in weights.rglob("*.safetensors")) / GIB
-    needed = stored if is_int8(weights) else min(stored, spec.weights_gib)
+    files = [file for folder in folders for file in folder.rglob("*.safetensors")]
+    stored = sum(file.stat().st_size for file in files) / GIB
+    needed = stored if is_int8(folders[0]) else min(stored, spec.weights_gib)
     device = torch.device("cpu")
     if torch.cuda.is_available() and _fits(spec, needed):
         device = torch.device("cuda", torch.cuda.current_device())
     with _device_errors():
-        pipeline = load_pipeline(weights, device)
+        pipeline = load_pipeline(folders[0], device, *folders[1:])
     return place(spec, pipeline, revision)
 
 
 def place(spec: ModelSpec, pipeline: WanPipeline, revision: str) -> WanModel:
-    """A model out of ``pipeline``: on the CPU without a card, resident on it where it fits.
+    """A model out of ``pipeline``: on the CPU without a card, else on it as far as it fits.
 
-    What does not fit beside the working memory stays on the host and is moved a component at a
-    time (accelerate's model offload).
+    Resident if all fits beside the working memory. Else the text encoder stays on the host, in
+    pinned memory, and goes through the card a layer at a time while the one before it computes;
+    and if that is not enough, so does the transformer.
 
     Raises:
-        DeviceError: not even one component fits.
+        DeviceError: not even that fits.
     """
     if not torch.cuda.is_available():
         return WanModel(spec, pipeline, revision, torch.device("cpu"), "cpu")
     device = torch.device("cuda", torch.cuda.current_device())
-    parts = (pipeline.text_encoder, pipeline.transformer, pipeline.vae)
+    parts = (pipeline.transformer, pipeline.vae, pipeline.text_encoder)
+    weights = [sum(p.nbytes for p in part.parameters()) / GIB for part in parts]
     there = pipeline.transformer.device.type == "cuda"
-    weights = sum(p.nbytes for part in parts for p in part.parameters()) / GIB
     with _device_errors():
-        if there or _fits(spec, weights):
+        if there or _fits(spec, sum(weights)):
             pipeline.to(device)
-            return WanModel(spec, pipeline, revision, device, "resident")
-        pipeline.enable_model_cpu_offload(device=device)
-        return WanModel(spec, pipeline, revision, device, "offload")
+            return WanModel(spec, pipeline, revision, device, RESIDENT)
+        roomy = _fits(spec, sum(weights[:2]))
+        for part, resident in zip(parts, (roomy, True, False), strict=True):
+            part.to(device) if resident else _stream(part, device)
+        placement = TEXT_STREAMED if roomy else STREAMED
+        return WanModel(spec, pipeline, revision, device, placement)
+
+
+def _stream(module: torch.nn.Module, device: torch.device) -> None:
+    """Keep a module on the host and bring each layer onto the card when its turn comes."""
+    module.to("cpu")
+    apply_group_offloading(
+        module, device, offload_type="leaf_level", use_stream=device.type == "cuda"
+    )
 
 
 def _fits(spec: ModelSpec, weights_gib: float) -> bool:
@@ -291,9 +304,8 @@ def _pixels(frames: FrameBatch) -> torch.Tensor:
     return torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 255 * 2 - 1
 
 
-def _frames(decoded: torch.Tensor, patch_size: int | None) -> FrameBatch:
-    """(1, c, f, h, w) in [-1, 1] and beyond, as uint8 (f, h, w, 3) on the host."""
-    pixels = unpatchify(decoded, patch_size=patch_size) if patch_size else decoded
+def _frames(pixels: torch.Tensor) -> FrameBatch:
+    """(1, 3, f, h, w) in [-1, 1] and beyond, as uint8 (f, h, w, 3) on the host."""
     levels = ((pixels[0].float().clamp(-1, 1) + 1) * 127.5).round()
     frames: FrameBatch = levels.to(torch.uint8).permute(1, 2, 3, 0).cpu().numpy()
     return frames
