@@ -20,6 +20,17 @@ RUN PIP_EXTRA_INDEX_URL="${TORCH_INDEX}" python3 -m pip install --no-cache-dir -
     rm -rf /opt/torch/torch/include /opt/torch/torch/share /opt/torch/torch/test && \
     find /opt/torch/torch/bin -type f ! -name torch_shm_manager -delete
 
+# Triton needs a C compiler once, for one file, which is therefore compiled here.
+FROM torch AS triton
+ARG TARGET=gpu
+COPY builder/build_triton_driver.py /build/
+# hadolint ignore=DL3008 - the base's own compiler, which stays here
+RUN if [ "${TARGET}" = gpu ]; then \
+        apt-get update && \
+        apt-get install -y --no-install-recommends gcc libc6-dev && \
+        PYTHONPATH=/opt/torch python3 /build/build_triton_driver.py; \
+    fi
+
 FROM ${BASE_IMAGE} AS packages
 COPY builder/requirements.txt /build/
 RUN python3 -m pip install --no-cache-dir --no-deps --require-hashes \
@@ -61,7 +72,7 @@ RUN apt-get update && \
     useradd --uid 1000 --user-group --no-create-home --home-dir /tmp onetake && \
     install -d -o onetake -g onetake /outputs && \
     python3 -m compileall -q "$(python3 -c 'import os; print(os.path.dirname(os.__file__))')"
-COPY --from=torch /opt/torch /opt/torch
+COPY --from=triton /opt/torch /opt/torch
 COPY --from=packages /opt/packages /opt/packages
 COPY --from=weights /models /models
 COPY --from=app /app /app

@@ -134,7 +134,7 @@ def make_clips(
         state[axis] = room * torch.where(centred, uniform(-0.1, 0.1), anywhere)
     state["bx"], state["by"] = uniform(-2, 2), uniform(-0.05, 0.05)
     state["zoom"] = torch.ones(count)
-    some = changed & (torch.rand(count, generator=generator) < 0.3)
+    some = changed & (torch.rand(count, generator=generator) < 0.6)
     state["angle"] = uniform(-3.1, 3.1) * some
 
     # 3. Let time run; only the clip's own frames are kept.
@@ -216,13 +216,16 @@ def _step(
     bx = torch.where(zooming, anchor_x - new_x / zoom, bx)
     by = torch.where(zooming, anchor_y - new_y / zoom, by)
 
-    # 3. An orbit slides the background behind a product that shows its side.
+    # 3. An orbit slides the background behind a product that shows its side. A spin turns it by at
+    # most a quarter of a radian in four frames: more within one latent is hard to go on from.
     slide = 1.6 * doing("orbit") * sign
+    spin = doing("spin")
+    turn = torch.where(spin > 0, 0.02 + 2 * spin, 0.0) * sign
     return {
         "x": new_x,
         "y": new_y,
         "scale": scale,
-        "angle": state["angle"] + 6 * doing("spin") * sign,
+        "angle": state["angle"] + turn,
         "phase": state["phase"] + slide / ORBIT_RADIUS,
         "bx": bx + slide / zoom,
         "by": by,

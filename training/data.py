@@ -131,7 +131,7 @@ def build_bucket(codec: Codec, shape: Shape, seed: int, count: int, damage: Dama
     count = math.ceil(count / CHUNK) * CHUNK if count > CHUNK else count
     scenes = clips.random_scenes(count, rng)
     made = clips.make_clips(
-        scenes, shape.frames, shape.height, shape.width, rng, late_share=0.12, change_share=0.16
+        scenes, shape.frames, shape.height, shape.width, rng, late_share=0.12, change_share=0.2
     )
     encoded, endings, products = [], [], []
     for begin in range(0, count, CHUNK):

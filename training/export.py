@@ -37,6 +37,10 @@ def main(work: Path, assets: Path) -> None:
             pipeline.scheduler.config, solver_order=1, disable_corrector=list(range(STEPS))
         )
         scheduler.save_pretrained(assets / "tiny-turbo" / "scheduler")
+        index = json.loads((assets / "tiny" / "model_index.json").read_text())
+        lent = ("text_encoder", "tokenizer", "transformer_2", "vae")  # the base's serve both
+        index = {key: value for key, value in index.items() if key not in lent}
+        (assets / "tiny-turbo" / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
     # 3. The evaluator lies beside its code.
     if (work / "judge.safetensors").exists():
         shutil.copy(work / "judge.safetensors", Path(__file__).with_name("judge.safetensors"))

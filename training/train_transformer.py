@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 CONTEXTS = torch.tensor([0, 1, 2, 3, 5], device=DEVICE)  # clean latents at the start
 FRESH = torch.tensor([0.40, 0.65, 0.77, 0.89], device=DEVICE)  # cumulative shares of CONTEXTS
 LATE = torch.tensor([0.0, 0.15, 0.45, 0.75], device=DEVICE)  # for clips in mid-movement
-REDRAW_AT = (0.4, 0.65, 0.85)  # of the schedule: the model itself draws the imperfect contexts anew
+REDRAW_AT = (0.4, 0.58, 0.85)  # of the schedule: the model itself draws the imperfect contexts anew
 REDRAW_FROM = 0.8  # noise level that contexts are drawn again from
 LAST_SHARE = 0.12  # of clips with a first latent also get the ending
 CONTEXT_NOISE = 0.10  # at most, in half of the contexts

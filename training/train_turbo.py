@@ -4,6 +4,7 @@
 
 The teacher (16 steps, CFG) draws trajectories; the student learns to cross a quarter of one in
 a single step. It needs a first-order solver: UniPC with solver_order 1 and no corrector.
+The student starts as the one in WORK_DIR, if there is one, else as the teacher.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from training import painting
@@ -106,6 +108,9 @@ def main(work: Path, seconds: float, scale: float) -> None:
         paths[name] = draw_paths(learner, bucket, batches[name])
     say(f"trajectories drawn in {time.monotonic() - started:.0f} s")
 
+    student = work / "turbo.safetensors"
+    if student.exists():
+        learner.transformer.load_state_dict(load_file(student))
     learner.text_encoder.requires_grad_(False)  # shared with the base model
     sigmas = schedule(STEPS).to(DEVICE)
     losses = {

@@ -5,8 +5,11 @@ outside of them stays as it is. Of the decoder what lies between its convolution
 graph of it all would take half as much memory again (docs/LOG.md).
 """
 
+import importlib
 import os
 import shutil
+from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
@@ -27,11 +30,24 @@ def apply(model: VideoModel) -> str:
     return "the transformer's blocks, and what lies between the decoder's convolutions"
 
 
+def can_compile() -> bool:
+    """Whether Triton has what it needs of C: a compiler, or what the image has compiled for it."""
+    if any(map(shutil.which, (os.environ.get("CC", ""), "gcc", "clang"))):
+        return True
+    triton = find_spec("triton")
+    home = Path(triton.origin).parent if triton and triton.origin else Path("/nonexistent")
+    built = next((home / "backends" / "nvidia").glob("cuda_utils.*.so"), None)
+    if built is None:
+        return False
+    importlib.import_module("triton.knobs").build.impl = lambda *_: str(built)
+    return True
+
+
 def _refusal(model: VideoModel) -> str:
     if not torch.cuda.is_available():
         return "there is no GPU"
     if model.placement.startswith("streamed"):
         return "its weights go through the card"
-    if not any(map(shutil.which, (os.environ.get("CC", ""), "gcc", "clang", "cc"))):
-        return "there is no C compiler, which Triton needs"
+    if not can_compile():
+        return "Triton finds no C compiler"
     return ""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from onetake.spec import VideoModel
+from onetake.tuning.compiled import can_compile
 
 Kind = Literal["int8", "fp8"]
 _LEVELS = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0}  # the largest value of each
@@ -33,6 +34,8 @@ def apply(model: VideoModel) -> str:
         return f"as loaded: {reason}"
     if card and not all(weight.is_cuda for weight in transformer.blocks.parameters()):
         return "as loaded: its weights go through the card"
+    if card and not can_compile():  # uncompiled, quantising takes longer than it saves
+        return "as loaded: Triton finds no C compiler"
     eight_bit_linears(transformer, kind)
     return f"{kind}: {reason}"
 
