@@ -24,7 +24,8 @@ RUN PIP_EXTRA_INDEX_URL="${TORCH_INDEX}" python3 -m pip install --no-cache-dir -
 FROM torch AS triton
 ARG TARGET=gpu
 COPY builder/build_triton_driver.py /build/
-# hadolint ignore=DL3008 - the base's own compiler, which stays here
+# Of whichever version the base has: it stays here.
+# hadolint ignore=DL3008
 RUN if [ "${TARGET}" = gpu ]; then \
         apt-get update && \
         apt-get install -y --no-install-recommends gcc libc6-dev && \

@@ -91,6 +91,32 @@ def test_an_image_is_the_context_of_the_first_segment() -> None:
     assert numbers == list(range(plan.generated_frames))
 
 
+def test_a_cut_starts_anew_and_the_rest_continues() -> None:
+    """A storyboard's parts count on from each other, but for one that is cut off."""
+    parts = [
+        {"prompt": "a can", "duration": 1.2},
+        {"prompt": "a can spins", "duration": 2.3},
+        {"prompt": "a jar", "duration": 1, "transition": "cut", "seed": 5},
+    ]
+    plan, numbers, model, _ = chained({"segments": parts})
+    cut = next(s for s in plan.segments if s.part == 2)
+    assert numbers == [*range(cut.start_frame), *range(plan.generated_frames - cut.start_frame)]
+    assert [r.prompt for r in model.requests] == [parts[s.part]["prompt"] for s in plan.segments]
+    assert (model.requests[cut.index].context, model.requests[cut.index].seed) == (None, 5)
+    assert model.requests[1].context is not None
+
+
+def test_two_shots_are_not_blended() -> None:
+    """At another rate the last frame before a cut is repeated rather than mixed with the next."""
+    parts = [{"prompt": "a can", "duration": 1}, {"prompt": "a jar", "duration": 1}]
+    plan, numbers, _, _ = chained({"segments": parts, "transition": "cut", "fps": 30})
+    shots = np.repeat([10, 200], [plan.segments[1].start_frame, plan.segments[1].kept_frames])
+    assert len(shots) == len(numbers)
+    frames = np.broadcast_to(shots[:, None, None, None].astype(np.uint8), (len(shots), 128, 224, 3))
+    delivered = np.concatenate(list(finish(iter([frames]), plan)))[:, 0, 0, 0]
+    assert delivered.tolist() == [10] * 30 + [200] * 30
+
+
 def test_progress_names_segment_and_step() -> None:
     """Segments and steps count from 1."""
     plan, _, _, told = chained({"duration": 3, "num_inference_steps": 4})

@@ -16,7 +16,7 @@ def placed(profile: str, card_gib: float) -> str:
     """Where the default job's model is on a card of this size."""
     terms = Terms(120, 0.0, "NVIDIA GeForce RTX 4090", card_gib)
     job = Job.parse({"prompt": "a red ball"})
-    plan = plan_take(job, SPEC, PROFILES[profile], terms, prompt="a red ball", seed=1)
+    plan = plan_take(job, SPEC, PROFILES[profile], terms, prompts=["a red ball"], seed=1)
     assert plan.estimate.peak_gib is not None
     assert plan.estimate.peak_gib < card_gib
     return plan.estimate.placement
@@ -36,7 +36,9 @@ def test_a_card_holds_what_fits(profile: str, card_gib: float, placement: str) -
 
 def test_what_cannot_fit_is_refused() -> None:
     """Before the job, with what it needs and the profile that would fit."""
-    with pytest.raises(JobError, match=r"GiB for 121 frames .* has 8\.0; profile lean needs") as told:
+    with pytest.raises(
+        JobError, match=r"GiB for 121 frames .* has 8\.0; profile lean needs"
+    ) as told:
         placed("exact", 8)
     assert told.value.code == "too_large"
     with pytest.raises(JobError, match="ask for a smaller model"):

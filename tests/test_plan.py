@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from onetake.errors import JobError
 from onetake.job import Job
 from onetake.models import MODELS
-from onetake.plan import Plan, Terms, plan_take, segment_seed
+from onetake.plan import Plan, Terms, plan_take
+from onetake.storyboard import segment_seed
 from onetake.tuning import PROFILES
 
 WAN = MODELS["wan2.2-ti2v-5b"]
@@ -19,12 +20,13 @@ TERMS = Terms(max_duration=600, price_per_second=0.001)
 
 def planned(asked: dict, spec=WAN, image_size=None) -> Plan:
     """The plan of a request."""
+    job = Job.parse({"prompt": "a red bottle", **asked})
     return plan_take(
-        Job.parse({"prompt": "a red bottle", **asked}),
+        job,
         spec,
         PROFILES["exact"],
         TERMS,
-        prompt="a red bottle",
+        prompts=[part.prompt for part in job.segments or [job]],
         seed=7,
         image_size=image_size,
     )
@@ -61,6 +63,42 @@ def test_totals_are_exact(asked: dict, spec) -> None:
     fewer = len(plan.segments) - 1
     longest = spec.max_frames - plan.overlap_frames
     assert fewer == 0 or fewer * longest + plan.overlap_frames < plan.generated_frames
+
+
+storyboards = st.lists(
+    st.fixed_dictionaries(
+        {"prompt": st.just("a can"), "duration": st.floats(0.2, 20)},
+        optional={"transition": st.sampled_from(["cut", "continuous"]), "seed": st.just(9)},
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(storyboards, st.sampled_from([16, 24, 29.97]), st.sampled_from([1, 5, 9, 17]))
+@settings(max_examples=300, deadline=None)
+def test_a_storyboard_s_parts_follow_each_other(
+    parts: list[dict], fps: float, overlap: int
+) -> None:
+    """Every frame is one segment's, a cut continues nothing, and a part lasts as it was asked."""
+    plan = planned({"segments": parts, "fps": fps, "overlap_frames": overlap}, TINY)
+    assert plan.num_frames == round(sum(part["duration"] for part in parts) * plan.fps)
+    made, seen = 0, -1
+    for segment in plan.segments:
+        assert segment.start_frame == made
+        assert 0 < segment.kept_frames <= segment.new_frames
+        assert segment.num_frames % TINY.frame_step == 1
+        assert TINY.min_frames <= segment.num_frames <= TINY.max_frames
+        asked = parts[segment.part]
+        if segment.part > seen:  # it begins its part
+            seen = segment.part
+            cut = segment.index == 0 or asked.get("transition") == "cut"
+            assert segment.overlap_frames == (0 if cut else overlap)
+            assert segment.seed == asked.get("seed", segment_seed(7, segment.index))
+            began = sum(part["duration"] for part in parts[:seen])
+            assert made / plan.generated_fps == pytest.approx(began, abs=0.6 / fps + 1 / 16)
+        made += segment.kept_frames
+    assert (made, seen) == (plan.generated_frames, len(parts) - 1)
 
 
 @given(jobs, st.sampled_from([WAN, TINY]))
@@ -144,6 +182,33 @@ def test_the_default_forward_is_counted_as_published() -> None:
     from onetake.estimate import forward_tflop  # noqa: PLC0415
 
     assert sum(forward_tflop(WAN, (1280, 704), 121)) == pytest.approx(517, rel=0.03)
+
+
+@given(st.floats(0.9, 60), st.sampled_from([{}, {"image": "x"}]), st.sampled_from([1, 5, 9, 17]))
+@settings(max_examples=300, deadline=None)
+def test_the_last_segment_ends_on_the_given_frame(length: float, first: dict, overlap: int) -> None:
+    """It has a context, and at most three of the four frames that show the given one are lost."""
+    asked = {"duration": length, "last_image": "x", "overlap_frames": overlap}
+    plan = planned(asked | first, TINY)
+    *before, last = plan.segments
+    assert (last.ends_on, any(s.ends_on for s in before)) == (True, False)
+    assert last.overlap_frames or (first and not before)
+    assert 0 <= last.new_frames - last.kept_frames < TINY.frame_step
+    assert sum(s.kept_frames for s in plan.segments) == plan.generated_frames
+    assert last.start_frame + last.kept_frames == plan.generated_frames
+
+
+def test_a_model_without_context_takes_cuts_alone() -> None:
+    """A storyboard for it must be of shots that it can make at once, and says which is not."""
+    text_only = MODELS["wan2.1-t2v-1.3b"]
+    shots = [{"prompt": "a can", "duration": 3}, {"prompt": "a jar", "duration": 2}]
+    plan = planned({"segments": shots, "transition": "cut"}, text_only)
+    assert [segment.overlap_frames for segment in plan.segments] == [0, 0]
+    with pytest.raises(JobError, match="cannot continue a segment; ask for cut"):
+        planned({"segments": shots}, text_only)
+    shots[1]["duration"] = 9
+    with pytest.raises(JobError, match=r"segments\.1\.duration: .* nearest legal value is 5"):
+        planned({"segments": shots, "transition": "cut"}, text_only)
 
 
 def test_a_model_without_context_refuses_to_extend() -> None:

@@ -121,6 +121,45 @@ def test_the_prompt_s_colour_is_in_the_frames(worker: Worker, colour: str, chann
         assert (frames[..., other] - np.delete(frames, other, -1).max(-1) > 60).mean() < 0.005
 
 
+@pytest.mark.parametrize("with_image", [False, True])
+def test_a_take_ends_on_the_given_picture(
+    worker: Worker, encoded: Callable[..., bytes], with_image: bool
+) -> None:
+    """The last frame is the picture, which the model drew before, from text or from an image."""
+    asked = {"prompt": "a red ball on a white background", "duration": 1, "size": "128*128"}
+    drawn = frames_of(answered(worker, {**asked, "seed": 5})["video_url"])
+    first, last = (
+        base64.b64encode(encoded(Image.fromarray(frame))).decode() for frame in drawn[[0, -1]]
+    )
+    given = {"last_image": last, **({"image": first} if with_image else {})}
+    answer = answered(worker, {**asked, **given, "duration": 2, "seed": 8})
+    frames = frames_of(answer["video_url"])
+    assert len(frames) == 32
+    assert psnr(frames[-1], drawn[-1]) > 22
+    assert with_image or psnr(frames[-1], drawn[-1]) > psnr(frames[0], drawn[-1]) + 3
+
+
+def test_a_storyboard_is_shot_by_shot(worker: Worker) -> None:
+    """Each part shows what its own prompt says, and the answer tells the cut from the seam."""
+    shots = [
+        {"prompt": "a red box", "duration": 1},
+        {"prompt": "a red box, camera zooms in", "duration": 1},
+        {"prompt": "a blue box", "duration": 1, "transition": "cut"},
+    ]
+    asked = {"prompt": "white background", "segments": shots, "seed": 5, "size": "128*128"}
+    answer = answered(worker, asked)
+    assert (answer["num_frames"], answer["duration"]) == (48, 3.0)
+    assert [(s["at_frame"], s["overlap_frames"]) for s in answer["seams"]] == [(16, 5), (32, 0)]
+    assert [s["prompt"] for s in answer["plan"]["segments"]] == [
+        f"white background, {shot['prompt']}" for shot in shots
+    ]
+    frames = frames_of(answer["video_url"]).astype(int)
+    redder = np.mean(frames[..., 0] - frames[..., 2] > 60, (1, 2))
+    bluer = np.mean(frames[..., 2] - frames[..., 0] > 60, (1, 2))
+    assert (redder[:32] > bluer[:32] + 0.02).all()
+    assert (bluer[32:] > redder[32:] + 0.02).all()
+
+
 def test_the_asked_size_and_rate_are_delivered(worker: Worker) -> None:
     """A size and a rate that the model does not have are made of what it has, and noted."""
     answer = answered(worker, {**QUICK, "size": "640*480", "fps": 24, "duration": 1})

@@ -1,7 +1,8 @@
 """Segments into one take: each continues from the last frames of the one before.
 
 The context is handed over in memory, as decoded frames, never through an encoded file. A segment
-decodes its context again; those frames are dropped, exactly once.
+decodes its context again; those frames are dropped, exactly once, and so is what it makes beyond
+its part.
 """
 
 import time
@@ -12,8 +13,9 @@ import numpy as np
 from onetake.clip import FrameBatch, FrameStream, first_frames
 from onetake.control import Control
 from onetake.job import Progress
-from onetake.plan import Plan, Segment
+from onetake.plan import Plan
 from onetake.spec import DenoiseRequest, VideoModel
+from onetake.storyboard import Segment
 from onetake.telemetry import Stopwatch
 
 
@@ -23,6 +25,7 @@ def generate_take(
     first_frame: FrameBatch | None,
     clock: Stopwatch,
     control: Control,
+    last_frame: FrameBatch | None = None,
 ) -> FrameStream:
     """The take's generated frames, at the model's size and rate.
 
@@ -32,38 +35,49 @@ def generate_take(
         first_frame: uint8 RGB (1, height, width, 3) at the generated size, or None.
         clock: counts `denoise` and `decode`.
         control: is told each step and each decoded latent, and may stop there.
+        last_frame: as first_frame; for the segment that ends on it.
 
     Raises:
         StoppedError: by the control.
     """
     meter = _Meter(plan, control)
-    return first_frames(_chain(model, plan, first_frame, clock, meter), plan.generated_frames)
+    chained = _chain(model, plan, first_frame, last_frame, clock, meter)
+    return first_frames(chained, plan.generated_frames)
 
 
 def _chain(
     model: VideoModel,
     plan: Plan,
     context: FrameBatch | None,
+    last_frame: FrameBatch | None,
     clock: Stopwatch,
     meter: "_Meter",
 ) -> FrameStream:
+    tail: deque[FrameBatch] = deque(maxlen=plan.overlap_frames)  # single frames of the take
     for segment in plan.segments:
+        if segment.index:
+            context = (
+                np.stack([*tail][-segment.overlap_frames :]) if segment.overlap_frames else None
+            )
         with clock.stage("denoise"):
             meter.start(segment)
-            latents = model.denoise(_request(plan, segment, context), meter.denoised)
-        dropped = 0
-        tail: deque[FrameBatch] = deque(maxlen=plan.overlap_frames)  # single frames
+            ending = last_frame if segment.ends_on else None
+            request = _request(plan, segment, context, ending)
+            latents = model.denoise(request, meter.denoised)
+        ahead, kept = segment.overlap_frames, segment.kept_frames
         for batch in clock.through("decode", model.decode(latents)):
             meter.decoded(len(batch))
-            overlap = min(len(batch), segment.overlap_frames - dropped)
-            dropped += overlap
-            tail.extend(batch)
-            if len(batch) > overlap:
-                yield batch[overlap:]
-        context = np.stack(tail) if tail else None
+            own = batch[min(ahead, len(batch)) :][:kept]
+            ahead -= min(ahead, len(batch))
+            kept -= len(own)
+            tail.extend(own)
+            if len(own):
+                yield own
 
 
-def _request(plan: Plan, segment: Segment, context: FrameBatch | None) -> DenoiseRequest:
+def _request(
+    plan: Plan, segment: Segment, context: FrameBatch | None, last_frame: FrameBatch | None
+) -> DenoiseRequest:
     width, height = plan.generated_size
     return DenoiseRequest(
         prompt=segment.prompt,
@@ -76,6 +90,7 @@ def _request(plan: Plan, segment: Segment, context: FrameBatch | None) -> Denois
         flow_shift=plan.flow_shift,
         seed=segment.seed,
         context=context,
+        last_frame=last_frame,
     )
 
 

@@ -26,6 +26,8 @@ Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE, multiple_of=2)]
 Seed = Annotated[int, Field(ge=-1, le=MAX_SEED)]
 Duration = Annotated[float, Field(ge=0.1)]  # seconds; the operator's `max_duration` bounds it
 
+Transition = Literal["continuous", "cut"]
+
 SYNONYMS = {
     "guidance": "guidance_scale",
     "cfg_scale": "guidance_scale",
@@ -56,6 +58,7 @@ class SegmentRequest(_Asked):
     prompt: Prompt
     duration: Duration
     seed: Seed = -1
+    transition: Transition | None = None
 
 
 class Job(_Asked):
@@ -71,7 +74,13 @@ class Job(_Asked):
     last_image: str | None = Field(None, min_length=1, description="Frame to end on")
     video: str | None = Field(None, min_length=1, description="A clip to extend")
     segments: list[SegmentRequest] | None = Field(
-        None, min_length=1, max_length=64, description="A storyboard: prompt, duration, seed each"
+        None,
+        min_length=1,
+        max_length=64,
+        description="A storyboard: `prompt`, `duration`, `seed` and `transition` of each part",
+    )
+    transition: Transition = Field(
+        "continuous", description="How parts follow each other, unless one says otherwise"
     )
 
     size: str | None = Field(
@@ -144,6 +153,18 @@ class Job(_Asked):
         """
         if not (self.prompt.strip() or self.image or self.video or self.segments):
             raise JobError("prompt", "is empty; say what the take shows, or give an image")
+        for name in ("duration", "num_frames"):
+            if self.segments and getattr(self, name) is not None:
+                raise JobError(
+                    name, "is what the durations of the segments add up to; leave it out"
+                )
+        self._check_size()
+        if self.output.container == "webm" and self.output.codec != "av1":
+            raise JobError("output.codec", "a webm holds av1 only; ask for av1 or for mp4")
+        if self.output.container == "mov" and self.output.codec == "av1":
+            raise JobError("output.codec", "a mov holds h264 or hevc; ask for one, or for mp4")
+
+    def _check_size(self) -> None:
         ways = [
             name
             for name, given in {
@@ -161,10 +182,6 @@ class Job(_Asked):
         if self.size:
             for name, side in zip(("width", "height"), self.sides_of_size(), strict=True):
                 _check_side(name, side)
-        if self.output.container == "webm" and self.output.codec != "av1":
-            raise JobError("output.codec", "a webm holds av1 only; ask for av1 or for mp4")
-        if self.output.container == "mov" and self.output.codec == "av1":
-            raise JobError("output.codec", "a mov holds h264 or hevc; ask for one, or for mp4")
 
     def sides_of_size(self) -> tuple[int, int]:
         """(width, height) of ``size``, which must be set."""
@@ -321,7 +338,9 @@ class Seam(BaseModel):
 
     at_frame: int = Field(description="The delivered frame that starts the later segment")
     at_seconds: float
-    overlap_frames: int = Field(description="Frames that the later segment continued from")
+    overlap_frames: int = Field(
+        description="Frames that the later segment continued from; 0 is a cut"
+    )
 
 
 class Safety(BaseModel):

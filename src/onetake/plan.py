@@ -5,40 +5,24 @@ the model is good at: frames 4k+1, sides that are multiples of 32, its own rate.
 crops, resamples and trims the one to the other, and the plan says so in ``notes``.
 """
 
-import hashlib
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 from onetake.errors import JobError
 from onetake.estimate import CPU, Estimate, known_card, stage_seconds
-from onetake.job import MAX_SIDE, Job
+from onetake.job import Job
 from onetake.memory import fitting, peaks
 from onetake.schedule import forwards
+from onetake.sizes import crop, delivered_size, generated_size, times
 from onetake.spec import ModelSpec, Profile
+from onetake.storyboard import Part, Segment, segments_of
 
 DEFAULT_DURATION = 5.0  # seconds, as on RunPod's public endpoints
-MAX_RATIO = 3.0  # between the sides; beyond it no model here was trained
-MAX_CROP = 0.06  # of the picture: a size the model knows is worth losing this much of the edges
 _NTSC = {23.976: Fraction(24000, 1001), 29.97: Fraction(30000, 1001), 59.94: Fraction(60000, 1001)}
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One run of the model. Frame counts are generated frames, at the model's own rate."""
-
-    index: int
-    prompt: str
-    seed: int
-    num_frames: int
-    overlap_frames: int  # context from the segment before, dropped from the take
-    start_frame: int  # of the take, where this segment's own frames begin
-
-    @property
-    def new_frames(self) -> int:
-        """Frames that this segment adds to the take."""
-        return self.num_frames - self.overlap_frames
 
 
 @dataclass(frozen=True)
@@ -70,23 +54,28 @@ class Plan:
 
     @property
     def overlap_frames(self) -> int:
-        """Frames that each segment hands to the next; 0 for a single segment."""
-        return self.segments[-1].overlap_frames
+        """The most frames that a segment hands to the next; 0 if none does."""
+        return max(segment.overlap_frames for segment in self.segments)
 
-    def seam_frames(self) -> list[int]:
-        """The delivered frame that starts each segment but the first.
+    def seams(self) -> list[tuple[int, Segment]]:
+        """Each segment but the first, after the delivered frame that starts it.
 
         A segment that only lends its first frame to the blend of the last delivered one starts
         none.
         """
         starts = (
-            math.ceil(segment.start_frame * self.fps / self.generated_fps)
+            (math.ceil(segment.start_frame * self.fps / self.generated_fps), segment)
             for segment in self.segments[1:]
         )
-        return [start for start in starts if start < self.num_frames]
+        return [(frame, segment) for frame, segment in starts if frame < self.num_frames]
+
+    def seam_frames(self) -> list[int]:
+        """The delivered frame that starts each segment but the first."""
+        return [frame for frame, _segment in self.seams()]
 
     def summary(self) -> dict[str, Any]:
         """The part of the plan that the caller did not ask for in so many words, for JSON."""
+        storyboard = self.segments[-1].part > 0
         return {
             "generated_size": f"{self.generated_size[0]}*{self.generated_size[1]}",
             "generated_fps": self.generated_fps,
@@ -99,6 +88,7 @@ class Plan:
                     "num_frames": segment.num_frames,
                     "overlap_frames": segment.overlap_frames,
                     "seed": segment.seed,
+                    **({"prompt": segment.prompt} if storyboard else {}),
                 }
                 for segment in self.segments
             ],
@@ -122,7 +112,7 @@ def plan_take(
     profile: Profile,
     terms: Terms,
     *,
-    prompt: str,
+    prompts: Sequence[str],
     seed: int,
     image_size: tuple[int, int] | None = None,
 ) -> Plan:
@@ -133,7 +123,7 @@ def plan_take(
         spec: the model that will run it.
         profile: how it will run.
         terms: the worker's limits and price.
-        prompt: the prompt to use, which optimisation may have changed.
+        prompts: of each part of the storyboard, or one; optimisation may have changed them.
         seed: the job's seed, drawn already.
         image_size: (width, height) of the input image once it is known; its ratio decides the
             size when the job leaves it open.
@@ -151,12 +141,12 @@ def plan_take(
             f"does nothing at guidance_scale {guidance:g}; leave it out or raise that above 1",
         )
     notes: list[str] = []
-    size = _delivered_size(job, spec, image_size)
-    generated_size = _generated_size(size, spec)
-    if generated_size != size:
-        notes.append(f"generated at {_times(generated_size)}, scaled and cropped to {_times(size)}")
-    if image_size and _crop(image_size, size) > 0.01:  # noqa: PLR2004 - under 1% nobody sees it
-        lost = round(100 * _crop(image_size, size))
+    size = delivered_size(job, spec, image_size)
+    made_size = generated_size(size, spec)
+    if made_size != size:
+        notes.append(f"generated at {times(made_size)}, scaled and cropped to {times(size)}")
+    if image_size and crop(image_size, size) > 0.01:  # noqa: PLR2004 - under 1% nobody sees it
+        lost = round(100 * crop(image_size, size))
         notes.append(f"{lost}% of the image is outside the frame; leave size out to keep all of it")
 
     fps = _rate(job, spec)
@@ -166,17 +156,16 @@ def plan_take(
         notes.append(f"{num_frames} whole frames at {float(fps):g} fps last {lasting:.3f} s")
     if fps != spec.native_fps:
         notes.append(f"generated at {spec.native_fps} fps, resampled to {float(fps):g} fps")
-    # The last delivered frame lies at (num_frames - 1) / fps; the frame after it is blended in.
-    generated_frames = math.ceil((num_frames - 1) * spec.native_fps / fps) + 1
-    if generated_frames > spec.max_frames and not spec.overlaps:
-        raise _too_long(job, spec, fps)
-    segments = _segments(job, spec, generated_frames, prompt, seed)
+    parts = _parts(job, spec, fps, num_frames, prompts)
+    overlap = job.overlap_frames or spec.default_overlap
+    given = {"ends_on": job.last_image is not None, "image": job.image is not None}
+    segments = segments_of(parts, spec, overlap, seed, **given)
     steps = job.num_inference_steps or spec.num_inference_steps
     runs = forwards(steps, guided=guidance > 1, reuse="reuse" in profile.techniques)
     return Plan(
         model=spec.name,
         profile=profile.name,
-        prompt=prompt,
+        prompt="\n".join(prompts),
         negative_prompt=job.negative_prompt,
         num_inference_steps=steps,
         guidance_scale=guidance,
@@ -185,12 +174,12 @@ def plan_take(
         size=size,
         fps=fps,
         num_frames=num_frames,
-        generated_size=generated_size,
+        generated_size=made_size,
         generated_fps=spec.native_fps,
-        generated_frames=generated_frames,
+        generated_frames=parts[-1].end,
         segments=segments,
         notes=tuple(notes),
-        estimate=_estimate(spec, profile, generated_size, segments, runs, terms),
+        estimate=_estimate(spec, profile, made_size, segments, runs, terms),
     )
 
 
@@ -235,21 +224,21 @@ def _placed(
     if fitting({"": least}, card_gib):
         hint = f"profile lean needs {least:.1f}"
     problem = (
-        f"{spec.name} needs {min(needed.values()):.1f} GiB for {frames} frames of {_times(size)}, "
+        f"{spec.name} needs {min(needed.values()):.1f} GiB for {frames} frames of {times(size)}, "
         f"and the card has {card_gib:.1f}; {hint}"
     )
     raise JobError("profile", problem, code="too_large")
 
 
 def _check_supported(job: Job, spec: ModelSpec) -> None:
-    for field in ("segments", "last_image", "video"):
-        if getattr(job, field) is not None:
-            raise JobError(field, "is not served yet; leave it out", code="unsupported")
-    if job.image and not spec.takes_image:
-        raise JobError(
-            "image", f"{spec.name} takes text alone; leave it out or ask for another model",
-            code="unsupported",
-        )  # fmt: skip
+    if job.video is not None:
+        raise JobError("video", "is not served yet; leave it out", code="unsupported")
+    for field in ("image", "last_image"):
+        if getattr(job, field) and not spec.takes_image:
+            raise JobError(
+                field, f"{spec.name} takes text alone; leave it out or ask for another model",
+                code="unsupported",
+            )  # fmt: skip
     if job.overlap_frames is not None and job.overlap_frames not in spec.overlaps:
         legal = ", ".join(map(str, spec.overlaps)) or "none, for it cannot continue a segment"
         raise JobError(
@@ -273,66 +262,6 @@ def _check_distilled(job: Job, spec: ModelSpec) -> None:
         raise JobError("negative_prompt", problem)
 
 
-def _delivered_size(
-    job: Job, spec: ModelSpec, image_size: tuple[int, int] | None
-) -> tuple[int, int]:
-    if job.size:
-        size = job.sides_of_size()
-    elif job.width and job.height:
-        size = job.width, job.height
-    else:
-        size = _open_size(job, spec, image_size)
-    ratio = max(size) / min(size)
-    if ratio > MAX_RATIO:
-        nearest = _even(min(size) * MAX_RATIO)
-        raise JobError(
-            "size",
-            f"{_times(size)} is {ratio:.2f} times as long as wide; at most {MAX_RATIO:g} is legal, "
-            f"such as {nearest} by {min(size)}",
-        )
-    return size
-
-
-def _open_size(job: Job, spec: ModelSpec, image_size: tuple[int, int] | None) -> tuple[int, int]:
-    """The size when only its ratio, its short side or neither is given."""
-    if not (job.resolution or job.aspect_ratio or image_size):
-        return spec.default_size
-    if job.aspect_ratio:
-        across, down = map(int, job.aspect_ratio.split(":"))
-    else:
-        across, down = image_size or (16, 9)
-    ratio = Fraction(across, down)
-    if not 1 / MAX_RATIO <= ratio <= MAX_RATIO:  # only an image can be that long
-        raise JobError(
-            "image",
-            f"is {float(max(ratio, 1 / ratio)):.1f} times as long as wide; at most {MAX_RATIO:g} "
-            "is legal: crop it, or say which size to crop it to",
-        )
-    short = float(str(job.resolution)[:-1]) if job.resolution else min(spec.default_size)
-    width, height = (short * ratio, short) if ratio >= 1 else (short, short / ratio)
-    if max(width, height) > MAX_SIDE:
-        raise JobError(
-            "resolution",
-            f"{job.resolution} is {_even(max(width, height))} pixels long at this ratio; at most "
-            f"{MAX_SIDE} are legal, so ask for a lower one",
-        )
-    return _even(width), _even(height)
-
-
-def _generated_size(size: tuple[int, int], spec: ModelSpec) -> tuple[int, int]:
-    """A size the model is good at, or one of the same area in the asked ratio."""
-    best = min(spec.sizes, key=lambda known: _crop(known, size))
-    if _crop(best, size) <= MAX_CROP:
-        return best
-    area = spec.sizes[0][0] * spec.sizes[0][1]
-    width = math.sqrt(area * size[0] / size[1])
-    multiple = spec.size_multiple
-    return (
-        max(multiple, round(width / multiple) * multiple),
-        max(multiple, round(area / width / multiple) * multiple),
-    )
-
-
 def _rate(job: Job, spec: ModelSpec) -> Fraction:
     if job.fps is None:
         return Fraction(spec.native_fps)
@@ -353,76 +282,71 @@ def _delivered_frames(job: Job, fps: Fraction, max_duration: float) -> int:
                 "num_frames", f"{job.num_frames} is too large; the nearest legal value is {longest}"
             )
         return job.num_frames
-    duration = min(DEFAULT_DURATION, max_duration) if job.duration is None else job.duration
+    field, duration = "duration", job.duration
+    if job.segments:
+        field, duration = "segments", sum(part.duration for part in job.segments)
+    if duration is None:
+        duration = min(DEFAULT_DURATION, max_duration)
     if duration > max_duration:
         raise JobError(
-            "duration",
+            field,
             f"{duration:g} is too large; the nearest legal value on this worker is "
             f"{max_duration:g} seconds",
         )
     return max(1, round(duration * fps))
 
 
-def _segments(job: Job, spec: ModelSpec, total: int, prompt: str, seed: int) -> tuple[Segment, ...]:
-    """As few segments as the model allows, of one length, so that one compiled shape serves all."""
-    overlap = job.overlap_frames or spec.default_overlap
-    if total <= spec.max_frames:
-        count, overlap = 1, 0
-    else:
-        count = 1 + math.ceil((total - spec.max_frames) / (spec.max_frames - overlap))
-    # count * num_frames - (count - 1) * overlap >= total, with num_frames = frame_step * k + 1
-    needed = math.ceil((total + (count - 1) * overlap) / count)
-    shortest = max(needed, spec.min_frames, overlap + 1)
-    num_frames = math.ceil((shortest - 1) / spec.frame_step) * spec.frame_step + 1
-    # What rounding up added to each may make the last of very many needless.
-    count = 1 + max(0, math.ceil((total - num_frames) / (num_frames - overlap)))
-    return tuple(
-        Segment(
-            index=index,
+def _parts(
+    job: Job, spec: ModelSpec, fps: Fraction, num_frames: int, prompts: Sequence[str]
+) -> list[Part]:
+    """The parts of the storyboard, or the one that a job without it has.
+
+    Raises:
+        JobError: a part is shorter than a frame, or the model cannot continue into it.
+    """
+    rate = spec.native_fps / fps
+    # The last delivered frame lies at (num_frames - 1) / fps; the frame after it is blended in.
+    generated = math.ceil((num_frames - 1) * rate) + 1
+    asked = job.segments or []
+    durations = itertools.accumulate(part.duration for part in asked[:-1])
+    starts = [0, *(round(ended * fps) for ended in durations)]
+    parts = []
+    for number, (prompt, start, end) in enumerate(
+        zip(prompts, starts, [*starts[1:], num_frames], strict=True)
+    ):
+        if start >= end:
+            problem = f"is shorter than a frame at {float(fps):g} fps; lengthen it"
+            raise JobError(f"segments.{number}.duration", problem)
+        own = asked[number] if asked else None
+        cut = number > 0 and own is not None and (own.transition or job.transition) == "cut"
+        if not (cut or spec.overlaps or number == 0):
+            problem = f"{spec.name} cannot continue a segment; ask for cut, or for another model"
+            raise JobError("transition", problem, code="unsupported")
+        until = generated if end == num_frames else math.ceil(end * rate)
+        part = Part(
             prompt=prompt,
-            seed=segment_seed(seed, index),
-            num_frames=num_frames,
-            overlap_frames=overlap if index else 0,
-            start_frame=index * (num_frames - overlap) + (overlap if index else 0),
+            seed=None if own is None or own.seed < 0 else own.seed,
+            start=math.ceil(start * rate),
+            end=until,
+            cut=cut,
         )
-        for index in range(count)
-    )
+        if part.end - part.start > spec.max_frames and not spec.overlaps:
+            raise _too_long(job, spec, fps, number)
+        parts.append(part)
+    return parts
 
 
-def _too_long(job: Job, spec: ModelSpec, fps: Fraction) -> JobError:
-    """The refusal of a take longer than the one segment that ``spec`` can make."""
+def _too_long(job: Job, spec: ModelSpec, fps: Fraction, part: int) -> JobError:
+    """The refusal of a part longer than the one segment that ``spec`` can make."""
     frames = math.floor((spec.max_frames - 1) * fps / spec.native_fps) + 1
     if job.num_frames is not None:
         field, longest = "num_frames", str(frames)
     else:
-        field, longest = "duration", f"{math.floor(100 * frames / fps) / 100:g}"
+        field = f"segments.{part}.duration" if job.segments else "duration"
+        longest = f"{math.floor(100 * frames / fps) / 100:g}"
     return JobError(
         field,
         f"{spec.name} cannot continue a segment; the nearest legal value is {longest}, or ask for "
         "another model",
         code="unsupported",
     )
-
-
-def segment_seed(seed: int, index: int) -> int:
-    """The seed of segment ``index``: the job's own for the first, derived ones after it.
-
-    One seed for all segments would repeat its artefacts in each.
-    """
-    if index == 0:
-        return seed
-    return int.from_bytes(hashlib.sha256(f"{seed}:{index}".encode()).digest()[:6])
-
-
-def _crop(source: tuple[int, int], target: tuple[int, int]) -> float:
-    """The part of ``source`` that is lost when it is scaled and cropped to cover ``target``."""
-    ratio = (source[0] * target[1]) / (source[1] * target[0])
-    return 1 - min(ratio, 1 / ratio)
-
-
-def _even(value: float | Fraction) -> int:
-    return max(2, round(value / 2) * 2)
-
-
-def _times(size: tuple[int, int]) -> str:
-    return f"{size[0]}*{size[1]}"

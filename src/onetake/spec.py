@@ -85,7 +85,8 @@ class DenoiseRequest:
     """All that decides one segment's latents.
 
     ``context`` holds the frames that the segment starts with, uint8 RGB of shape
-    (4j+1, height, width, 3), or None for a segment made from text alone.
+    (4j+1, height, width, 3), or None for a segment made from text alone. ``last_frame`` is of shape
+    (1, height, width, 3): what the segment ends on, which needs a context.
     """
 
     prompt: str
@@ -98,6 +99,7 @@ class DenoiseRequest:
     flow_shift: float
     seed: int
     context: FrameBatch | None = None
+    last_frame: FrameBatch | None = None
 
 
 class VideoModel(Protocol):

@@ -55,16 +55,19 @@ def plan_job(
     spec, note = models.resolve(job.model, settings, need_weights=not planning)
     if profile.distilled:
         spec = models.few_step_form(spec, settings, need_weights=not planning)
-    prompt = job.prompt.strip()
+    common = job.prompt.strip()
+    prompts = [common]
+    if job.segments:
+        prompts = [", ".join(filter(None, (common, p.prompt.strip()))) for p in job.segments]
     if job.enable_prompt_optimization:
-        prompt = optimise(prompt, has_image=job.image is not None)
+        prompts = [optimise(prompt, has_image=job.image is not None) for prompt in prompts]
     planned = partial(
         plan_take,
         job,
         spec,
         profile,
         Terms(settings.max_duration, settings.price_per_second, *_card_for(spec)),
-        prompt=prompt,
+        prompts=prompts,
         seed=secrets.randbelow(2**32) if job.seed < 0 else job.seed,
     )
     return spec, note, lambda image_size: planned(image_size=image_size)
@@ -99,12 +102,18 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
     # 3. Plan
     plan = plan_for(None)
     # 4. Fetch
-    first_frame = None
-    if job.image:
+    first_frame = last_frame = None
+    if job.image or job.last_image:
         with clock.stage("fetch"):
-            image = load_image(job.image, "image", worker.settings)
-            plan = plan_for(image.size)
-            first_frame = np.array(cover(image, plan.generated_size))[None]
+            pictures = [
+                load_image(source, field, worker.settings) if source else None
+                for field, source in (("image", job.image), ("last_image", job.last_image))
+            ]
+            plan = plan_for(next(picture.size for picture in pictures if picture))
+            first_frame, last_frame = (
+                np.array(cover(picture, plan.generated_size))[None] if picture else None
+                for picture in pictures
+            )
     control.check()
     log.info("%d segments of %s", len(plan.segments), spec.name)
     with clock.stage("load"):
@@ -115,7 +124,7 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
 
         def render() -> dict[str, str]:
             # 5. Generate, each segment continuing the last
-            frames = generate_take(model, plan, first_frame, clock, control)
+            frames = generate_take(model, plan, first_frame, clock, control, last_frame)
             # 6. Finish
             frames = clock.through("finish", finish(frames, plan))
             # 7. Encode
@@ -177,9 +186,9 @@ def _result(
             Seam(
                 at_frame=frame,
                 at_seconds=round(float(frame / plan.fps), 3),
-                overlap_frames=plan.overlap_frames,
+                overlap_frames=segment.overlap_frames,
             )
-            for frame in plan.seam_frames()
+            for frame, segment in plan.seams()
         ],
         output=written,
         safety=NOT_CHECKED,
@@ -216,7 +225,8 @@ def _twice_if_short(
 
 def _notes(plan: Plan, job: Job, model: VideoModel, links: dict[str, Any]) -> list[str]:
     notes = list(plan.notes)
-    for field, text in (("prompt", plan.prompt), ("negative_prompt", plan.negative_prompt)):
+    texts = dict.fromkeys(("prompt", segment.prompt) for segment in plan.segments)
+    for field, text in (*texts, ("negative_prompt", plan.negative_prompt)):
         tokens, read = model.count_tokens(text), model.spec.max_sequence_length
         if tokens > read:
             notes.append(f"{field} has {tokens} tokens, of which {plan.model} reads {read}")

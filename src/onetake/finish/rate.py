@@ -1,10 +1,10 @@
 """The delivered rate from the model's: each frame is blended from the two around its time.
 
 A frame that falls on a generated one is that frame, bit for bit, so 24 to 12 fps only drops
-frames.
+frames. Two shots are never blended.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from fractions import Fraction
 
 import numpy as np
@@ -18,11 +18,17 @@ def step(plan: Plan) -> Callable[[FrameStream], FrameStream] | None:
     if plan.fps == plan.generated_fps:
         return None
     ratio = plan.generated_fps / plan.fps
-    return lambda frames: _resample(frames, ratio, plan.num_frames)
+    cuts = {s.start_frame for s in plan.segments[1:] if not s.overlap_frames}
+    return lambda frames: _resample(frames, ratio, plan.num_frames, cuts)
 
 
-def _resample(frames: FrameStream, ratio: Fraction, count: int) -> FrameStream:
-    """``count`` frames; number i lies at ``i * ratio`` of the incoming ones."""
+def _resample(
+    frames: FrameStream, ratio: Fraction, count: int, cuts: Collection[int]
+) -> FrameStream:
+    """``count`` frames; number i lies at ``i * ratio`` of the incoming ones.
+
+    Frames on two sides of one of the ``cuts`` are not blended.
+    """
     held: FrameBatch | None = None  # frames not yet passed, the first of them number `start`
     start = made = 0
     for batch in frames:
@@ -31,7 +37,10 @@ def _resample(frames: FrameStream, ratio: Fraction, count: int) -> FrameStream:
         resampled = []
         # A frame exactly on the last one held needs no successor.
         while made < count and made * ratio <= end - 1:
-            resampled.append(_blend(held, made * ratio - start))
+            at = made * ratio
+            if int(at) + 1 in cuts:
+                at = Fraction(int(at))
+            resampled.append(_blend(held, at - start))
             made += 1
         if resampled:
             yield np.stack(resampled)

@@ -34,13 +34,15 @@ _TILE_LATENTS = 16  # latents that 256 px take
 
 
 class _ContextPipeline(WanImageToVideoPipeline):  # type: ignore[misc]  # diffusers is untyped
-    """Image-to-video that starts from 4j+1 frames instead of one.
+    """Image-to-video that starts from 4j+1 frames instead of one, and may end on a given one.
 
     The frames are encoded together and their j+1 latents pinned at every step with timestep 0, as
-    the stock pipeline does with its single one.
+    the stock pipeline does with its single one. The last latent is that of the last frame held
+    still.
     """
 
     context: torch.Tensor | None = None  # (1, 3, 4j+1, h, w) in [-1, 1], set before each call
+    last_frame: torch.Tensor | None = None  # (1, 3, 1, h, w)
 
     def prepare_latents(  # noqa: PLR0913, PLR0917 - the stock signature
         self,
@@ -59,6 +61,7 @@ class _ContextPipeline(WanImageToVideoPipeline):  # type: ignore[misc]  # diffus
         """(noise, condition, mask), the first two (1, z, f, h, w), the mask 0 where pinned."""
         del image, batch_size, latents, last_image  # the context says all of it
         context, self.context = self.context, None  # not kept until the next segment
+        last_frame, self.last_frame = self.last_frame, None
         if context is None:
             raise ValueError("set context before the call")
         shape = (
@@ -69,14 +72,24 @@ class _ContextPipeline(WanImageToVideoPipeline):  # type: ignore[misc]  # diffus
             width // self.vae_scale_factor_spatial,
         )
         noise = randn_tensor(shape, generator=generator, device=device, dtype=dtype)
-        encoded = self.vae.encode(context.to(device, self.vae.dtype)).latent_dist.mode()
-        mean, std = _latent_statistics(self.vae, device)
         condition = torch.zeros_like(noise)
         mask = torch.ones(1, 1, *shape[2:], dtype=dtype, device=device)
+        encoded = self._encode(context, noise)
         pinned = encoded.shape[2]
-        condition[:, :, :pinned] = (encoded.to(dtype) - mean) / std
+        condition[:, :, :pinned] = encoded
         mask[:, :, :pinned] = 0
+        if last_frame is not None:
+            still = last_frame.expand(-1, -1, 1 + self.vae_scale_factor_temporal, -1, -1)
+            condition[:, :, -1:] = self._encode(still, noise)[:, :, -1:]
+            mask[:, :, -1:] = 0
         return noise, condition, mask
+
+    def _encode(self, frames: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        """Normalised latents of frames (1, 3, 4j+1, h, w) in [-1, 1]."""
+        frames = frames.to(like.device, self.vae.dtype)
+        latents: torch.Tensor = self.vae.encode(frames).latent_dist.mode().to(like.dtype)
+        mean, std = _latent_statistics(self.vae, like.device)
+        return (latents - mean) / std
 
 
 class WanModel:
@@ -115,6 +128,8 @@ class WanModel:
         if request.context is not None:
             pipeline = self._context
             pipeline.context = _pixels(request.context)
+            if request.last_frame is not None:
+                pipeline.last_frame = _pixels(request.last_frame)
             asked["image"] = Image.fromarray(request.context[0])
         # A scheduler keeps the history of its steps: each segment has its own.
         pipeline.scheduler = scheduler
