@@ -41,7 +41,18 @@ def loaders() -> tables.Rows:
     return rows
 
 
-MEASURED = {"faults": faults, "loaders": loaders}
+def speed() -> tables.Rows:
+    """What `bench/profiles.py` found last."""
+    found = json.loads((ROOT / "bench" / "results" / "profiles.json").read_text())
+    rows = [("way", "denoise, s", "decode, s", "in all, s", "times as fast", "peak, GiB")]
+    for row in found["rows"]:
+        last = row["jobs"][-1]
+        seconds = [f"{last[key]:.1f}" for key in ("denoise", "decode", "total")]
+        rows.append((row["profile"], *seconds, f"{row['ratio']:.2f}", f"{row['peak_gib']:.1f}"))
+    return rows
+
+
+MEASURED = {"faults": faults, "loaders": loaders, "speed": speed}
 
 
 def with_tables(text: str) -> str:

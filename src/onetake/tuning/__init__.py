@@ -18,8 +18,8 @@ _ROWS = (
     ),
     Profile(
         name="balanced",
-        promise="8-bit arithmetic, and what neighbouring steps share is computed once: a third of "
-        "the time, hardly another picture",
+        promise="8-bit arithmetic, and what neighbouring steps share is computed once: nearly the "
+        "same picture, in under half of the forwards where steps are many",
         techniques=("timesteps", "linears", "reuse", "compiled"),
         eight_bit=True,
     ),
@@ -31,7 +31,8 @@ _ROWS = (
     ),
     Profile(
         name="lean",
-        promise="The same picture as `exact` in a third of its memory, if slower: for 12 GB cards",
+        promise="The least of the card's memory: weights pass through it, and it decodes in tiles, "
+        "which change the picture a little; slower",
         techniques=("timesteps", "lean"),
         streamed=True,
     ),
