@@ -128,7 +128,11 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"segments": [{"prompt": "a", "duration": 99}] * 2}, "segments: 198 is too large"),
     ({"segments": [{"prompt": "a", "duration": 1, "transition": "fade"}]}, "'fade' is not one of"),
-    ({"video": "https://example.com/a.mp4"}, "unsupported: video: is not served yet"),
+    (
+        {"video": "https://example.com/a.mp4", "size": "640*480"},
+        "size: is the video's own when one is extended; leave it out",
+    ),
+    ({"video": "data:video/mp4;base64,AAAA"}, "video: is no MP4, MOV or WebM video"),
     ({"last_image": uri(b"")}, "last_image: "),
     (
         {"last_image": uri(b""), "duration": 0.5},

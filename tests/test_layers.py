@@ -11,12 +11,13 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = {
     "__init__": 0, "errors": 0, "clip": 0, "job": 0, "settings": 0, "spec": 0, "telemetry": 0,
     "card": 0, "control": 0, "logs": 0, "media": 0, "progress": 0, "workdir": 0,
-    "estimate": 1, "plan": 1, "memory": 1, "schedule": 1, "prompt": 1,
+    "estimate": 1, "plan": 1, "memory": 1, "schedule": 1, "sizes": 1, "storyboard": 1, "prompt": 1,
+    "seams": 1,
     "inputs": 2, "models": 2, "tuning": 2, "finish": 2, "encode": 2, "storage": 2,
-    "chain": 3, "deliver": 3, "weights_cli": 3,
+    "chain": 3, "deliver": 3, "extend": 3, "measured": 3, "weights_cli": 3,
     "ledger": 4, "tables": 4,
     "worker": 5,
-    "bench_cli": 6,
+    "bench_cli": 6, "seams_cli": 6,
     "take": 6,
     "answer": 7,
     "running": 8,
@@ -30,6 +31,7 @@ ONLY_IN = {
     "ffmpeg": ("encode.py",),
     "imageio_ffmpeg": ("encode.py",),
     "av": ("media.py",),
+    "cv2": ("seams/frames.py",),
     "boto3": ("storage/s3.py",),
     "botocore": ("storage/s3.py",),
     "pynvml": ("card.py",),
@@ -39,8 +41,8 @@ ONLY_IN = {
     "fastapi": ("serve/",),
     "starlette": ("serve/",),
     "uvicorn": ("serve/",),
-    "typer": ("cli.py", "weights_cli.py", "bench_cli.py"),
-    "rich": ("cli.py", "weights_cli.py", "bench_cli.py"),
+    "typer": ("cli.py", "weights_cli.py", "bench_cli.py", "seams_cli.py"),
+    "rich": ("cli.py", "weights_cli.py", "bench_cli.py", "seams_cli.py"),
 }
 
 

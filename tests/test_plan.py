@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from onetake.errors import JobError
 from onetake.job import Job
+from onetake.media import VideoFacts
 from onetake.models import MODELS
 from onetake.plan import Plan, Terms, plan_take
 from onetake.storyboard import segment_seed
@@ -18,7 +19,7 @@ TINY = MODELS["tiny"]
 TERMS = Terms(max_duration=600, price_per_second=0.001)
 
 
-def planned(asked: dict, spec=WAN, image_size=None) -> Plan:
+def planned(asked: dict, spec=WAN, source=None) -> Plan:
     """The plan of a request."""
     job = Job.parse({"prompt": "a red bottle", **asked})
     return plan_take(
@@ -28,7 +29,7 @@ def planned(asked: dict, spec=WAN, image_size=None) -> Plan:
         TERMS,
         prompts=[part.prompt for part in job.segments or [job]],
         seed=7,
-        image_size=image_size,
+        source=source,
     )
 
 
@@ -157,9 +158,9 @@ def test_known_sizes(asked: dict, delivered: tuple, generated: tuple) -> None:
 
 def test_an_image_decides_the_ratio_when_nothing_else_does() -> None:
     """A portrait picture makes a portrait take, and an asked size wins over it."""
-    assert planned({}, image_size=(900, 1600)).size == (720, 1280)
-    assert planned({"size": "1280*720"}, image_size=(900, 1600)).size == (1280, 720)
-    notes = planned({"size": "1280*720"}, image_size=(900, 1600)).notes
+    assert planned({}, source=(900, 1600)).size == (720, 1280)
+    assert planned({"size": "1280*720"}, source=(900, 1600)).size == (1280, 720)
+    notes = planned({"size": "1280*720"}, source=(900, 1600)).notes
     assert any("68% of the image is outside" in note for note in notes)
 
 
@@ -196,6 +197,34 @@ def test_the_last_segment_ends_on_the_given_frame(length: float, first: dict, ov
     assert 0 <= last.new_frames - last.kept_frames < TINY.frame_step
     assert sum(s.kept_frames for s in plan.segments) == plan.generated_frames
     assert last.start_frame + last.kept_frames == plan.generated_frames
+
+
+@given(
+    st.integers(1, 400),
+    st.sampled_from([Fraction(24), Fraction(30000, 1001), Fraction(50), Fraction(12)]),
+    st.floats(0.1, 30),
+    st.sampled_from([1, 5, 9, 17]),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_clip_is_extended_by_what_was_asked(
+    frames: int, fps: Fraction, duration: float, overlap: int
+) -> None:
+    """Its size, rate and frames stay, and the first segment continues as much of it as there is."""
+    clip = VideoFacts(640, 360, fps, frames, "h264")
+    asked = {"video": "x", "duration": duration, "overlap_frames": overlap}
+    plan = planned(asked, TINY, clip)
+    assert (plan.size, plan.fps) == ((640, 360), fps)
+    assert plan.num_frames == frames + max(1, round(duration * fps))
+    assert plan.context_frames <= overlap
+    assert plan.context_frames == 1 or (plan.context_frames - 1) / 16 <= (frames - 1) / fps
+    assert plan.segments[0].overlap_frames == plan.context_frames - 1
+    assert plan.seams()[0] == (frames, plan.segments[0])
+
+
+def test_a_clip_of_odd_sides_is_refused() -> None:
+    """The sentence says what would be legal."""
+    with pytest.raises(JobError, match="has 641x360 pixels; even sides from 64 to 2560"):
+        planned({"video": "x"}, TINY, VideoFacts(641, 360, Fraction(24), 9, "h264"))
 
 
 def test_a_model_without_context_takes_cuts_alone() -> None:
@@ -236,4 +265,4 @@ def test_what_is_not_exact_is_said() -> None:
     wide = planned({"resolution": "1080p", "aspect_ratio": "21:9"})
     assert wide.size == (2520, 1080)
     with pytest.raises(JobError, match="resolution: 1080p is 3240 pixels long at this ratio"):
-        planned({"resolution": "1080p"}, image_size=(300, 100))
+        planned({"resolution": "1080p"}, source=(300, 100))

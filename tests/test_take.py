@@ -121,9 +121,27 @@ def test_the_prompt_s_colour_is_in_the_frames(worker: Worker, colour: str, chann
         assert (frames[..., other] - np.delete(frames, other, -1).max(-1) > 60).mean() < 0.005
 
 
+@pytest.mark.parametrize(("size", "fps"), [("128*128", 16), ("200*150", 30)])
+def test_a_clip_goes_on(worker: Worker, size: str, fps: int) -> None:
+    """Its frames come first, then as many new ones as were asked, which begin where it ends."""
+    asked = {"prompt": "a red ball on a white background, the ball moves right", "seed": 5}
+    clip = answered(worker, {**asked, "duration": 1, "size": size, "fps": fps})["video_url"]
+    sent = base64.b64encode(Path(unquote(urlsplit(clip).path)).read_bytes()).decode()
+    answer = answered(worker, {**asked, "video": sent, "duration": 0.5})
+    given, frames = frames_of(clip), frames_of(answer["video_url"])
+    assert (len(frames), answer["fps"], answer["width"]) == (fps * 3 // 2, fps, int(size[:3]))
+    assert answer["seams"][0]["at_frame"] == fps
+    assert min(psnr(*pair) for pair in zip(frames, given, strict=False)) > 30
+    steps = np.abs(np.diff(frames.astype(int), axis=0)).mean((1, 2, 3))
+    assert steps[fps - 1] < 3 * np.median(steps) + 1  # of the same picture
+    assert psnr(frames[fps], given[-1]) < 45  # and not a frame once more
+
+
 @pytest.mark.parametrize("with_image", [False, True])
 def test_a_take_ends_on_the_given_picture(
-    worker: Worker, encoded: Callable[..., bytes], with_image: bool
+    worker: Worker,
+    encoded: Callable[..., bytes],
+    with_image: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     """The last frame is the picture, which the model drew before, from text or from an image."""
     asked = {"prompt": "a red ball on a white background", "duration": 1, "size": "128*128"}
@@ -150,6 +168,8 @@ def test_a_storyboard_is_shot_by_shot(worker: Worker) -> None:
     answer = answered(worker, asked)
     assert (answer["num_frames"], answer["duration"]) == (48, 3.0)
     assert [(s["at_frame"], s["overlap_frames"]) for s in answer["seams"]] == [(16, 5), (32, 0)]
+    assert [s["figures"] is None for s in answer["seams"]] == [False, True]
+    assert answer["seams"][0]["figures"]["duplicate"] > 0.3
     assert [s["prompt"] for s in answer["plan"]["segments"]] == [
         f"white background, {shot['prompt']}" for shot in shots
     ]

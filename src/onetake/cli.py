@@ -1,4 +1,4 @@
-"""The command line: `onetake generate | plan | models | weights | bench | serve | ...`.
+"""The command line: `onetake generate | plan | seams | models | weights | bench | serve | ...`.
 
 A request's common fields are options; `--job FILE` takes a whole request as JSON, which options
 then override. Errors are one line on stderr and exit code 1.
@@ -9,6 +9,7 @@ import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +23,8 @@ from onetake.bench_cli import bench
 from onetake.control import Control
 from onetake.errors import JobError, OnetakeError
 from onetake.estimate import HOSTED
-from onetake.inputs import load_image
+from onetake.inputs import load_image, load_video
+from onetake.seams_cli import seams
 from onetake.settings import Settings
 from onetake.storage.local import LocalStore
 from onetake.take import make_take, plan_job
@@ -36,6 +38,7 @@ app = typer.Typer(
 )
 app.add_typer(weights_app, name="weights")
 app.command()(bench)
+app.command()(seams)
 out = Console()
 err = Console(stderr=True)
 
@@ -130,6 +133,10 @@ def plan(
         planned = plan_for(None)
         if asked.image:
             planned = plan_for(load_image(asked.image, "image", settings).size)
+        if asked.video:
+            with TemporaryDirectory() as folder:
+                facts = load_video(asked.video, "video", settings, Path(folder))[1]
+            planned = plan_for(facts)
     except OnetakeError as error:
         raise _refused(error) from error
     delivered = {

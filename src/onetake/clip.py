@@ -25,6 +25,11 @@ def first_frames(stream: FrameStream, count: int) -> FrameStream:
             yield kept
 
 
+def stretch(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """``picture`` at ``size``, whatever its own ratio: nothing is lost, and it can be undone."""
+    return picture.resize(size, Image.Resampling.LANCZOS)
+
+
 def cover(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     """``picture`` scaled and centrally cropped to fill ``size`` (width, height), by Lanczos."""
     scale = min(picture.width / size[0], picture.height / size[1])

@@ -85,7 +85,8 @@ def with_parts(
         EncodeError: ffmpeg stopped.
     """
     at, rest = 0, None
-    for segment, end in enumerate([*plan.seam_frames(), plan.num_frames], start=1):
+    ends = [frame for frame, segment in plan.seams() if segment.index]
+    for segment, end in enumerate([*ends, plan.num_frames], start=1):
         path = files.part(segment)
         with VideoEncoder(path, plan.size, plan.fps, output) as encoder:
             while at < end:

@@ -72,7 +72,9 @@ class Job(_Asked):
         description="First frame: https URL, data URI, base64, or a file of the worker's volume",
     )
     last_image: str | None = Field(None, min_length=1, description="Frame to end on")
-    video: str | None = Field(None, min_length=1, description="A clip to extend")
+    video: str | None = Field(
+        None, min_length=1, description="A clip to extend, at its own size and rate"
+    )
     segments: list[SegmentRequest] | None = Field(
         None,
         min_length=1,
@@ -91,9 +93,11 @@ class Job(_Asked):
     resolution: Resolution | None = Field(None, description="Short side, with `aspect_ratio`")
     aspect_ratio: AspectRatio | None = Field(None, description="Ratio, with `resolution` or alone")
     duration: Duration | None = Field(
-        None, description="Seconds; 5 unless something says otherwise"
+        None, description="Seconds, with `video` those added; 5 unless something says otherwise"
     )
-    num_frames: int | None = Field(None, ge=1, description="Delivered frames, instead of duration")
+    num_frames: int | None = Field(
+        None, ge=1, description="Delivered frames, with `video` those added, instead of duration"
+    )
     fps: float | None = Field(
         None, ge=1, le=60, description="Delivered rate; the model's by default"
     )
@@ -159,10 +163,18 @@ class Job(_Asked):
                     name, "is what the durations of the segments add up to; leave it out"
                 )
         self._check_size()
+        for name in ("image", "size", "width", "resolution", "aspect_ratio", "fps"):
+            if self.video and getattr(self, name) is not None:
+                raise JobError(name, "is the video's own when one is extended; leave it out")
         if self.output.container == "webm" and self.output.codec != "av1":
             raise JobError("output.codec", "a webm holds av1 only; ask for av1 or for mp4")
         if self.output.container == "mov" and self.output.codec == "av1":
             raise JobError("output.codec", "a mov holds h264 or hevc; ask for one, or for mp4")
+
+    @property
+    def names_inputs(self) -> bool:
+        """Whether something must be fetched."""
+        return bool(self.image or self.last_image or self.video)
 
     def _check_size(self) -> None:
         ways = [
@@ -340,6 +352,9 @@ class Seam(BaseModel):
     at_seconds: float
     overlap_frames: int = Field(
         description="Frames that the later segment continued from; 0 is a cut"
+    )
+    figures: dict[str, Any] | None = Field(
+        None, description="What `onetake seams` measures there; null for a cut"
     )
 
 

@@ -4,12 +4,16 @@ Only containers that were recognised by their first bytes are opened, each by it
 playlist could make ffmpeg's libraries open other files and addresses.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 from av.container import InputContainer
+
+from onetake.clip import FrameBatch
 
 _RIFF_HEADER = 8  # bytes before those that a RIFF file's size counts
 
@@ -20,7 +24,7 @@ class MediaError(Exception):
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """A video stream's shape; frames are counted, not believed."""
+    """A video stream's shape, upright; frames are counted, not believed."""
 
     width: int
     height: int
@@ -72,11 +76,29 @@ def _video_facts(container: InputContainer) -> VideoFacts:
     if packets < max(1, stream.frames):  # the index promises more than there is
         raise MediaError("damaged or cut off")
     container.seek(0)
-    next(container.decode(stream), None)  # the first picture can be decoded, or this raises
+    # The first picture can be decoded, or this raises; a telephone's may lie on its side.
+    first = next(container.decode(stream), None)
+    sides = stream.width, stream.height
+    width, height = reversed(sides) if first and first.rotation % 180 else sides
     rate = stream.average_rate or stream.guessed_rate
     if not rate:
         raise MediaError("without a frame rate")
-    return VideoFacts(stream.width, stream.height, rate, packets, stream.codec_context.name)
+    return VideoFacts(width, height, rate, packets, stream.codec_context.name)
+
+
+def read_frames(file: Path) -> Iterator[FrameBatch]:
+    """The frames of a video that `probe_video` took, upright, a few at a time.
+
+    Raises:
+        MediaError: it is damaged further on.
+    """
+    with av.open(str(file)) as container:
+        try:
+            for frame in container.decode(video=0):
+                turned = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+                yield turned[None].astype(np.uint8)
+        except (av.FFmpegError, ValueError):
+            raise MediaError("damaged or cut off") from None
 
 
 def probe_sound(file: Path) -> SoundFacts:

@@ -15,9 +15,10 @@ from typing import Any
 from onetake.errors import JobError
 from onetake.estimate import CPU, Estimate, known_card, stage_seconds
 from onetake.job import Job
+from onetake.media import VideoFacts
 from onetake.memory import fitting, peaks
 from onetake.schedule import forwards
-from onetake.sizes import crop, delivered_size, generated_size, times
+from onetake.sizes import clip_size, crop, delivered_size, generated_size, times
 from onetake.spec import ModelSpec, Profile
 from onetake.storyboard import Part, Segment, segments_of
 
@@ -40,6 +41,9 @@ class Plan:
     size: tuple[int, int]
     fps: Fraction
     num_frames: int
+    extends: bool  # a clip
+    given_frames: int  # of the delivered ones, the clip's own but for its last
+    context_frames: int  # generated frames that the first segment starts with
     generated_size: tuple[int, int]
     generated_fps: int
     generated_frames: int  # kept of what the segments make; the surplus is trimmed
@@ -60,13 +64,16 @@ class Plan:
     def seams(self) -> list[tuple[int, Segment]]:
         """Each segment but the first, after the delivered frame that starts it.
 
-        A segment that only lends its first frame to the blend of the last delivered one starts
-        none.
+        The first too if it continues a clip. A segment that only lends its first frame to the
+        blend of the last delivered one starts none.
         """
-        starts = (
-            (math.ceil(segment.start_frame * self.fps / self.generated_fps), segment)
+        rate, before = self.fps / self.generated_fps, self.given_frames
+        starts = [
+            (before + math.ceil(segment.start_frame * rate), segment)
             for segment in self.segments[1:]
-        )
+        ]
+        if self.extends:
+            starts.insert(0, (before + 1, self.segments[0]))
         return [(frame, segment) for frame, segment in starts if frame < self.num_frames]
 
     def seam_frames(self) -> list[int]:
@@ -114,7 +121,7 @@ def plan_take(
     *,
     prompts: Sequence[str],
     seed: int,
-    image_size: tuple[int, int] | None = None,
+    source: tuple[int, int] | VideoFacts | None = None,
 ) -> Plan:
     """The plan for ``job``.
 
@@ -125,8 +132,8 @@ def plan_take(
         terms: the worker's limits and price.
         prompts: of each part of the storyboard, or one; optimisation may have changed them.
         seed: the job's seed, drawn already.
-        image_size: (width, height) of the input image once it is known; its ratio decides the
-            size when the job leaves it open.
+        source: once it is known, (width, height) of the input image, whose ratio decides the size
+            when the job leaves it open; or what the clip to extend holds.
 
     Raises:
         JobError: the model cannot do what is asked.
@@ -141,25 +148,36 @@ def plan_take(
             f"does nothing at guidance_scale {guidance:g}; leave it out or raise that above 1",
         )
     notes: list[str] = []
-    size = delivered_size(job, spec, image_size)
+    clip = source if isinstance(source, VideoFacts) else None
+    image_size = source if isinstance(source, tuple) else None
+    size = clip_size(clip) if clip else delivered_size(job, spec, image_size)
     made_size = generated_size(size, spec)
     if made_size != size:
-        notes.append(f"generated at {times(made_size)}, scaled and cropped to {times(size)}")
+        fitted = "stretched" if clip else "scaled and cropped"
+        notes.append(f"generated at {times(made_size)}, {fitted} to {times(size)}")
     if image_size and crop(image_size, size) > 0.01:  # noqa: PLR2004 - under 1% nobody sees it
         lost = round(100 * crop(image_size, size))
         notes.append(f"{lost}% of the image is outside the frame; leave size out to keep all of it")
 
-    fps = _rate(job, spec)
+    fps = clip.fps if clip else _rate(job, spec)
     num_frames = _delivered_frames(job, fps, terms.max_duration)
     lasting = float(num_frames / fps)
     if job.duration is not None and abs(lasting - job.duration) > 0.001:  # noqa: PLR2004 - seconds
         notes.append(f"{num_frames} whole frames at {float(fps):g} fps last {lasting:.3f} s")
     if fps != spec.native_fps:
         notes.append(f"generated at {spec.native_fps} fps, resampled to {float(fps):g} fps")
-    parts = _parts(job, spec, fps, num_frames, prompts)
     overlap = job.overlap_frames or spec.default_overlap
-    given = {"ends_on": job.last_image is not None, "image": job.image is not None}
-    segments = segments_of(parts, spec, overlap, seed, **given)
+    given = 1 if job.image else 0
+    given_frames = 0
+    if clip:
+        # The take begins with the clip's last frame, which the clip itself delivers.
+        given_frames, num_frames = clip.num_frames - 1, num_frames + 1
+        lasting = math.floor(given_frames * spec.native_fps / fps) + 1
+        given = max(count for count in (1, *spec.overlaps) if count <= min(overlap, lasting))
+        notes.append("the video's sound is left out, if it has any")
+    parts = _parts(job, spec, fps, num_frames, prompts)
+    ends_on = job.last_image is not None
+    segments = segments_of(parts, spec, overlap, seed, ends_on=ends_on, given=given)
     steps = job.num_inference_steps or spec.num_inference_steps
     runs = forwards(steps, guided=guidance > 1, reuse="reuse" in profile.techniques)
     return Plan(
@@ -173,7 +191,10 @@ def plan_take(
         seed=seed,
         size=size,
         fps=fps,
-        num_frames=num_frames,
+        num_frames=given_frames + num_frames,
+        extends=clip is not None,
+        given_frames=given_frames,
+        context_frames=given,
         generated_size=made_size,
         generated_fps=spec.native_fps,
         generated_frames=parts[-1].end,
@@ -231,9 +252,7 @@ def _placed(
 
 
 def _check_supported(job: Job, spec: ModelSpec) -> None:
-    if job.video is not None:
-        raise JobError("video", "is not served yet; leave it out", code="unsupported")
-    for field in ("image", "last_image"):
+    for field in ("image", "last_image", "video"):
         if getattr(job, field) and not spec.takes_image:
             raise JobError(
                 field, f"{spec.name} takes text alone; leave it out or ask for another model",

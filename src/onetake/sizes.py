@@ -4,7 +4,8 @@ import math
 from fractions import Fraction
 
 from onetake.errors import JobError
-from onetake.job import MAX_SIDE, Job
+from onetake.job import MAX_SIDE, MIN_SIDE, Job
+from onetake.media import VideoFacts
 from onetake.spec import ModelSpec
 
 MAX_RATIO = 3.0  # between the sides; beyond it no model here was trained
@@ -33,6 +34,23 @@ def delivered_size(
             f"{times(size)} is {ratio:.2f} times as long as wide; at most {MAX_RATIO:g} is legal, "
             f"such as {nearest} by {min(size)}",
         )
+    return size
+
+
+def clip_size(clip: VideoFacts) -> tuple[int, int]:
+    """The size of a clip that is extended.
+
+    Raises:
+        JobError: it can be delivered at no such size.
+    """
+    size = clip.width, clip.height
+    odd = any(side % 2 or not MIN_SIDE <= side <= MAX_SIDE for side in size)
+    if odd or max(size) > MAX_RATIO * min(size):
+        problem = (
+            f"has {clip.width}x{clip.height} pixels; even sides from {MIN_SIDE} to {MAX_SIDE}, one "
+            f"at most {MAX_RATIO:g} times the other, are legal: scale it first"
+        )
+        raise JobError("video", problem)
     return size
 
 

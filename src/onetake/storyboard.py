@@ -45,7 +45,7 @@ class Segment:
 
 
 def segments_of(
-    parts: Sequence[Part], spec: ModelSpec, overlap: int, seed: int, *, ends_on: bool, image: bool
+    parts: Sequence[Part], spec: ModelSpec, overlap: int, seed: int, *, ends_on: bool, given: int
 ) -> tuple[Segment, ...]:
     """The segments of all parts, as few as the model allows.
 
@@ -55,13 +55,14 @@ def segments_of(
         overlap: frames that a segment continues from.
         seed: the job's.
         ends_on: the take ends on a given frame, which a segment can that has a context.
-        image: the first segment has one.
+        given: frames that the first segment starts with: a picture, or the end of a clip. The last
+            of them is the first of the take.
     """
     made: list[Segment] = []
     for number, part in enumerate(parts):
-        lead = 0 if part.cut or not made else overlap
+        lead = 0 if part.cut else overlap if made else max(0, given - 1)
         last = ends_on and number == len(parts) - 1
-        at_least = 1 if not last or lead or (image and not made) else 2
+        at_least = 1 if not last or lead or (given and not made) else 2
         for kept, start, num_frames in _runs(part, spec, lead, overlap, at_least):
             index = len(made)
             first = start == part.start

@@ -8,23 +8,29 @@ Frames flow through steps 5 to 7 a few at a time, so memory does not grow with a
 import logging
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from onetake import models, tuning
 from onetake.card import card_meter
 from onetake.chain import generate_take
-from onetake.clip import cover
+from onetake.clip import FrameBatch, cover
 from onetake.control import Control
 from onetake.deliver import MAX_BASE64_BYTES, NO_LINKS, Files, encode_take, store_take, with_parts
 from onetake.errors import DeviceError, StageError
 from onetake.estimate import CARDS, DEFAULT_CARD
+from onetake.extend import end_of, with_clip
 from onetake.finish import finish
-from onetake.inputs import load_image
+from onetake.inputs import load_image, load_video
 from onetake.job import Job, Result, Safety, Seam
 from onetake.ledger import Ledger
+from onetake.measured import add_figures, seam_meter
+from onetake.media import VideoFacts
 from onetake.plan import Plan, Terms, plan_take
 from onetake.prompt import optimise
 from onetake.settings import Settings
@@ -37,16 +43,17 @@ NOT_CHECKED = Safety(checked=False, reason="this version has no safety checker")
 log = logging.getLogger("onetake")
 
 
-PlanFor = Callable[[tuple[int, int] | None], Plan]  # of the input image's size, once it is known
+# Of what is known of the input: an image's size, or what a clip holds.
+PlanFor = Callable[[tuple[int, int] | VideoFacts | None], Plan]
 
 
 def plan_job(
     job: Job, settings: Settings, *, planning: bool = False
 ) -> tuple[ModelSpec, str, PlanFor]:
-    """Steps 2 and 3: the model, a note on it, and the plan as a function of the image's size.
+    """Steps 2 and 3: the model, a note on it, and the plan as a function of the inputs' facts.
 
-    The image is fetched after a first plan has found the job to be legal, and its ratio may
-    decide the size. With ``planning`` the model's weights need not be here.
+    Inputs are fetched after a first plan has found the job to be legal, and their facts may decide
+    the size and the rate. With ``planning`` the model's weights need not be here.
 
     Raises:
         JobError: the job cannot be honoured.
@@ -70,7 +77,7 @@ def plan_job(
         prompts=prompts,
         seed=secrets.randbelow(2**32) if job.seed < 0 else job.seed,
     )
-    return spec, note, lambda image_size: planned(image_size=image_size)
+    return spec, note, lambda source: planned(source=source)
 
 
 def _card_for(spec: ModelSpec) -> tuple[str | None, float]:
@@ -101,32 +108,31 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
     spec, model_note, plan_for = plan_job(job, worker.settings)
     # 3. Plan
     plan = plan_for(None)
-    # 4. Fetch
-    first_frame = last_frame = None
-    if job.image or job.last_image:
-        with clock.stage("fetch"):
-            pictures = [
-                load_image(source, field, worker.settings) if source else None
-                for field, source in (("image", job.image), ("last_image", job.last_image))
-            ]
-            plan = plan_for(next(picture.size for picture in pictures if picture))
-            first_frame, last_frame = (
-                np.array(cover(picture, plan.generated_size))[None] if picture else None
-                for picture in pictures
-            )
-    control.check()
-    log.info("%d segments of %s", len(plan.segments), spec.name)
-    with clock.stage("load"):
-        model = worker.model(spec, tuning.PROFILES[plan.profile])
-        model.peak_gib()  # starts a new peak
     with worker.workdir.job() as folder, card_meter(models.card_name()) as card_use:
+        # 4. Fetch
+        inputs = Inputs()
+        if job.names_inputs:
+            with clock.stage("fetch"):
+                plan, inputs = _fetch(job, plan_for, worker.settings, folder)
+        control.check()
+        log.info("%d segments of %s", len(plan.segments), spec.name)
+        with clock.stage("load"):
+            model = worker.model(spec, tuning.PROFILES[plan.profile])
+            model.peak_gib()  # starts a new peak
         files = Files(folder, name, job.output.container)
 
+        meter = None
+
         def render() -> dict[str, str]:
+            nonlocal meter
             # 5. Generate, each segment continuing the last
-            frames = generate_take(model, plan, first_frame, clock, control, last_frame)
+            frames = generate_take(model, plan, inputs.context, clock, control, inputs.last_frame)
             # 6. Finish
             frames = clock.through("finish", finish(frames, plan))
+            if inputs.clip:
+                frames = with_clip(inputs.clip, frames)
+            meter = seam_meter(plan)
+            frames = clock.through("measure", meter.through(frames))
             # 7. Encode
             with clock.stage("encode"):
                 if job.partial_results:
@@ -141,6 +147,7 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
             notes += _notes(plan, job, model, links)
             made = _result(plan, model, clock, written, notes, links, worker)
             made.card = card_use()
+            add_figures(made.seams, meter)
             return made
 
         # 8. Store
@@ -156,6 +163,38 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
         if made.card and made.card.energy_joules:
             worker.counters.add("card_joules", made.card.energy_joules)
         return made
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What was fetched: the frames that the take starts with, and those that it ends on."""
+
+    context: FrameBatch | None = None
+    last_frame: FrameBatch | None = None
+    clip: Path | None = None
+
+
+def _fetch(job: Job, plan_for: PlanFor, settings: Settings, folder: Path) -> tuple[Plan, Inputs]:
+    """Step 4, and the plan with what the inputs are.
+
+    Raises:
+        JobError: one cannot be had or used.
+    """
+    clip, facts = None, None
+    if job.video:
+        clip, facts = load_video(job.video, "video", settings, folder)
+    first, last = (
+        load_image(source, field, settings) if source else None
+        for field, source in (("image", job.image), ("last_image", job.last_image))
+    )
+    picture = first or last
+    plan = plan_for(facts or (picture.size if picture else None))
+
+    def frame(image: Image.Image | None) -> FrameBatch | None:
+        return np.array(cover(image, plan.generated_size))[None] if image else None
+
+    context = end_of(clip, facts, plan) if clip and facts else frame(first)
+    return plan, Inputs(context, frame(last), clip)
 
 
 def _result(
@@ -186,7 +225,7 @@ def _result(
             Seam(
                 at_frame=frame,
                 at_seconds=round(float(frame / plan.fps), 3),
-                overlap_frames=segment.overlap_frames,
+                overlap_frames=segment.overlap_frames if segment.index else plan.context_frames,
             )
             for frame, segment in plan.seams()
         ],

@@ -1,11 +1,14 @@
-"""The delivered size from the generated one: scaled to cover it and cropped about the centre."""
+"""The delivered size from the generated one: scaled to cover it and cropped about the centre.
+
+What extends a clip is stretched instead, as the clip's end was for the model, so that both meet.
+"""
 
 from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
 
-from onetake.clip import FrameStream, cover
+from onetake.clip import FrameStream, cover, stretch
 from onetake.plan import Plan
 
 
@@ -13,7 +16,8 @@ def step(plan: Plan) -> Callable[[FrameStream], FrameStream] | None:
     """Needed when the sizes differ."""
     if plan.size == plan.generated_size:
         return None
+    scale = stretch if plan.extends else cover
     return lambda frames: (
-        np.stack([np.asarray(cover(Image.fromarray(frame), plan.size)) for frame in batch])
+        np.stack([np.asarray(scale(Image.fromarray(frame), plan.size)) for frame in batch])
         for batch in frames
     )

@@ -19,7 +19,8 @@ def step(plan: Plan) -> Callable[[FrameStream], FrameStream] | None:
         return None
     ratio = plan.generated_fps / plan.fps
     cuts = {s.start_frame for s in plan.segments[1:] if not s.overlap_frames}
-    return lambda frames: _resample(frames, ratio, plan.num_frames, cuts)
+    count = plan.num_frames - plan.given_frames
+    return lambda frames: _resample(frames, ratio, count, cuts)
 
 
 def _resample(

@@ -1,0 +1,46 @@
+"""The figures of a take's seams, in its answer."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Protocol
+
+from onetake.clip import FrameStream
+from onetake.job import Seam
+from onetake.plan import Plan
+from onetake.seams.figures import Report
+
+
+class Meter(Protocol):
+    """What a take passes through on its way to the encoder."""
+
+    def through(self, stream: FrameStream) -> FrameStream:
+        """The same stream."""
+
+    def report(self) -> Report:
+        """What was seen."""
+
+
+class _Idle:
+    """For a take without seams, which does without OpenCV's import and work."""
+
+    def through(self, stream: FrameStream) -> FrameStream:
+        return stream
+
+
+def seam_meter(plan: Plan) -> Meter | _Idle:
+    """Measures the plan's seams."""
+    if not plan.seams():
+        return _Idle()
+    from onetake.seams import SeamMeter  # noqa: PLC0415 - see _Idle
+
+    return SeamMeter(plan.seam_frames(), plan.num_frames)
+
+
+def add_figures(seams: Sequence[Seam], meter: Meter | _Idle | None) -> None:
+    """Put what was measured into the seams; a cut is none, and its figures would mean nothing."""
+    if not seams or meter is None or isinstance(meter, _Idle):
+        return
+    measured = {seam.at_frame: seam for seam in meter.report().seams}
+    for seam in seams:
+        if seam.overlap_frames and seam.at_frame in measured:
+            seam.figures = asdict(measured[seam.at_frame])
