@@ -40,7 +40,8 @@ def add_figures(seams: Sequence[Seam], meter: Meter | _Idle | None) -> None:
     """Put what was measured into the seams; a cut is none, and its figures would mean nothing."""
     if not seams or meter is None or isinstance(meter, _Idle):
         return
-    measured = {seam.at_frame: seam for seam in meter.report().seams}
+    measured = {seam.at_frame: asdict(seam) for seam in meter.report().seams}
     for seam in seams:
         if seam.overlap_frames and seam.at_frame in measured:
-            seam.figures = asdict(measured[seam.at_frame])
+            seam.figures = measured[seam.at_frame]
+            del seam.figures["at_frame"]
