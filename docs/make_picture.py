@@ -18,7 +18,7 @@ from onetake.worker import Worker
 
 PICTURE = Path(__file__).parent / "frames.png"
 TAKES = (
-    {"prompt": "a red bottle on a white background, camera slowly zooming in", "seed": 7},
+    {"prompt": "a red bottle on a white background, camera slowly zooming in", "seed": 1},
     {"prompt": "a green ball on a wooden table, the ball moves right", "seed": 1},
     {"prompt": "a blue cube on a white background, slow zoom out", "seed": 5},
 )
