@@ -28,7 +28,7 @@ COPY builder/build_triton_driver.py /build/
 # hadolint ignore=DL3008
 RUN if [ "${TARGET}" = gpu ]; then \
         apt-get update && \
-        apt-get install -y --no-install-recommends gcc libc6-dev && \
+        apt-get install -y --no-install-recommends gcc libc6-dev python3-dev && \
         PYTHONPATH=/opt/torch python3 /build/build_triton_driver.py; \
     fi
 

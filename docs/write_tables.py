@@ -52,7 +52,17 @@ def speed() -> tables.Rows:
     return rows
 
 
-MEASURED = {"faults": faults, "loaders": loaders, "speed": speed}
+def quality() -> tables.Rows:
+    """What `bench/quality.py` found last."""
+    found = json.loads((ROOT / "bench" / "results" / "quality.json").read_text())
+    rows = [("profile", "steps", "dB from stock, mean", "worst", "attributes right")]
+    for row in found["rows"]:
+        decibels = [f"{row[key]:.1f}" if key in row else "" for key in ("psnr_mean", "psnr_worst")]
+        rows.append((row["profile"], str(row["steps"]), *decibels, f"{row['accuracy']:.2f}"))
+    return rows
+
+
+MEASURED = {"faults": faults, "loaders": loaders, "quality": quality, "speed": speed}
 
 
 def with_tables(text: str) -> str:

@@ -18,7 +18,7 @@ def test_the_tables_are_the_code_s() -> None:
     """`make docs` would change nothing."""
     assert with_tables(README) == README
     assert {found[1] for found in BLOCK.findall(README)} == {
-        "faults", "fields", "loaders", "models", "profiles", "settings", "speed",
+        "faults", "fields", "loaders", "models", "profiles", "quality", "settings", "speed",
     }  # fmt: skip
 
 
