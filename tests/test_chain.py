@@ -10,7 +10,7 @@ from test_plan import TINY, planned
 from onetake.chain import generate_take
 from onetake.control import Control
 from onetake.finish import finish
-from onetake.job import Progress
+from onetake.result import Progress
 from onetake.spec import DenoiseRequest
 from onetake.telemetry import Stopwatch
 

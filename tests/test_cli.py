@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from onetake.cli import app
 from onetake.deliver import Files
 from onetake.errors import StageError
-from onetake.job import Result, schema
+from onetake.job import schema
 from onetake.ledger import Ledger
+from onetake.result import Result
 from onetake.storage.local import LocalStore
 
 QUICK = ["--steps", "2", "--size", "128*96", "--duration", "1", "--seed", "3"]

@@ -10,7 +10,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # Every room and its layer. Imports point downward only, and rooms of layer 2 stay apart.
 LAYERS = {
     "__init__": 0, "errors": 0, "clip": 0, "job": 0, "settings": 0, "spec": 0, "telemetry": 0,
-    "card": 0, "control": 0, "logs": 0, "media": 0, "progress": 0, "workdir": 0,
+    "result": 0, "card": 0, "control": 0, "logs": 0, "media": 0, "progress": 0, "workdir": 0,
     "estimate": 1, "plan": 1, "memory": 1, "schedule": 1, "sizes": 1, "storyboard": 1, "prompt": 1,
     "seams": 1,
     "inputs": 2, "models": 2, "tuning": 2, "finish": 2, "encode": 2, "storage": 2,

@@ -4,8 +4,8 @@ import queue
 import threading
 from typing import Any
 
-from onetake.job import Progress
 from onetake.progress import Teller
+from onetake.result import Progress
 
 
 def progress(step: int) -> Progress:

@@ -5,7 +5,8 @@ import re
 import sys
 from pathlib import Path
 
-from onetake.job import Job, Result
+from onetake.job import Job
+from onetake.result import Result
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 
 from onetake.cli import app
 from onetake.errors import SettingsError, StageError
-from onetake.job import Result
+from onetake.result import Result
 from onetake.serve import api, desk, guard
 from onetake.serve.desk import Desk, State
 from onetake.serve.refusal import failure

@@ -17,7 +17,7 @@ from onetake import encode
 from onetake.answer import answer, safe_name
 from onetake.control import Control
 from onetake.errors import DeviceError, EncodeError, StoppedError
-from onetake.job import Progress
+from onetake.result import Progress
 from onetake.spec import VideoModel
 from onetake.worker import Worker
 

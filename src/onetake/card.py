@@ -10,7 +10,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from onetake.job import CardUse
+from onetake.result import CardUse
 
 PERIOD = 0.25  # seconds; drivers renew their readings 1 to 10 times a second
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from onetake.clip import FrameBatch, FrameStream, first_frames
 from onetake.control import Control
-from onetake.job import Progress
 from onetake.plan import Plan
+from onetake.result import Progress
 from onetake.spec import DenoiseRequest, VideoModel
 from onetake.storyboard import Segment
 from onetake.telemetry import Stopwatch

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from onetake import job as jobs
 from onetake import logs, models, tables
+from onetake import result as results
 from onetake.bench_cli import bench
 from onetake.control import Control
 from onetake.errors import JobError, OnetakeError
@@ -93,7 +94,7 @@ def generate(
         ) as bar:
             task = bar.add_task("starting", total=1.0)
 
-            def show(progress: jobs.Progress) -> None:
+            def show(progress: results.Progress) -> None:
                 where = f"segment {progress.segment} of {progress.segments}"
                 bar.update(task, completed=progress.fraction, description=where)
 

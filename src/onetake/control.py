@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from onetake.errors import StoppedError
-from onetake.job import PartLink, Progress
+from onetake.result import PartLink, Progress
 
 
 class Control:

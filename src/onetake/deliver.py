@@ -10,9 +10,10 @@ from onetake.clip import FrameStream
 from onetake.control import Control
 from onetake.encode import CONTENT_TYPES, VideoEncoder, write_poster
 from onetake.errors import StageError
-from onetake.job import Output, PartLink
+from onetake.job import Output
 from onetake.media import MediaError, probe_video
 from onetake.plan import Plan
+from onetake.result import PartLink
 from onetake.storage import Store
 
 MAX_BASE64_BYTES = 5 << 20  # an answer of RunPod's /run may have 10 MB, and base64 adds a third

@@ -1,4 +1,4 @@
-"""What may be asked and what is answered.
+"""What may be asked.
 
 A job's fields carry diffusers' names. Every field of RunPod's public Wan endpoints is taken with
 its meaning, and `SYNONYMS` adds the names that local video APIs commonly use.
@@ -6,7 +6,6 @@ its meaning, and `SYNONYMS` adds the names that local video APIs commonly use.
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -313,97 +312,3 @@ def schema() -> dict[str, Any]:
 _RULES = frozenset(
     {"type", "enum", "minimum", "maximum", "multipleOf", "minLength", "maxLength", "$ref"}
 )
-
-
-@dataclass(frozen=True)
-class PartLink:
-    """A finished segment of a take that is still being made."""
-
-    segment: int
-    video_url: str
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a job is; segments and steps count from 1."""
-
-    stage: str
-    segment: int
-    segments: int
-    step: int
-    steps: int
-    fraction: float  # of all generating, 0 to 1
-    seconds_left: float  # of generating, as the pace so far says
-    parts: tuple[PartLink, ...] = ()
-
-    def summary(self) -> dict[str, Any]:
-        """For JSON."""
-        told = asdict(self)
-        told["fraction"], told["seconds_left"] = round(self.fraction, 3), round(self.seconds_left)
-        if not self.parts:
-            del told["parts"]
-        return told
-
-
-class Seam(BaseModel):
-    """Where one segment hands over to the next."""
-
-    at_frame: int = Field(description="The delivered frame that starts the later segment")
-    at_seconds: float
-    overlap_frames: int = Field(
-        description="Frames that the later segment continued from; 0 is a cut"
-    )
-    figures: dict[str, Any] | None = Field(
-        None, description="What `onetake seams` measures there; null for a cut"
-    )
-
-
-class Safety(BaseModel):
-    """What was checked."""
-
-    checked: bool
-    reason: str
-
-
-class CardUse(BaseModel):
-    """What the whole card drew while the take was made and stored; null: it does not tell."""
-
-    name: str
-    energy_joules: float | None
-    mean_watts: float | None
-    peak_watts: float | None = Field(description="As the driver averages, over up to a second")
-    max_celsius: float | None
-    mean_utilisation: float | None = Field(
-        description="Share of the time in which a kernel ran, 0 to 1"
-    )
-
-
-class Result(BaseModel):
-    """The answer to a job that succeeded."""
-
-    video_url: str | None
-    result: str | None = Field(description="The same as `video_url`")
-    video_base64: str | None = None
-    poster_url: str | None
-    cost: float = Field(description="Dollars: this job's seconds at the worker's price")
-    seed: int
-    prompt: str = Field(description="The prompt that was used")
-    width: int
-    height: int
-    num_frames: int
-    fps: float
-    duration: float
-    model: str
-    revision: str
-    profile: str
-    tuning: dict[str, str] = Field(description="What the profile's techniques chose, and why")
-    plan: dict[str, Any]
-    seams: list[Seam]
-    output: dict[str, str] = Field(description="Container, codec, encoder and its reason")
-    safety: Safety
-    timings: dict[str, float] = Field(description="Seconds of each stage, and `total`")
-    memory: dict[str, float | None] = Field(
-        description="GiB: the job's peaks, and what stays on the card after it"
-    )
-    card: CardUse | None = Field(None, description="Null without a card, or without its driver")
-    notes: list[str] = Field(description="What the caller should know about this result")

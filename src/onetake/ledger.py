@@ -15,7 +15,7 @@ from typing import Any
 from onetake.deliver import Files
 from onetake.encode import CONTENT_TYPES
 from onetake.errors import StageError
-from onetake.job import Result
+from onetake.result import Result
 from onetake.storage import Store
 
 log = logging.getLogger("onetake")

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from typing import Protocol
 
 from onetake.clip import FrameStream
-from onetake.job import Seam
 from onetake.plan import Plan
+from onetake.result import Seam
 from onetake.seams.figures import Report
 
 

@@ -2,7 +2,8 @@
 
 The peak is the weights that stay on the card and the larger of two working memories: a forward's,
 which grows with the number of tokens, and the decoder's, which grows with the picture alone. Both
-are measured once for each model, at its first size and longest segment (bench/memory.py).
+stand in the model table, for its first size and longest segment: the default model's decoding was
+set by one job's measured peak, all others are estimates until bench/memory.py has run.
 """
 
 from onetake.spec import ModelSpec, Profile

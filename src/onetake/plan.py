@@ -172,8 +172,8 @@ def plan_take(
     if clip:
         # The take begins with the clip's last frame, which the clip itself delivers.
         given_frames, num_frames = clip.num_frames - 1, num_frames + 1
-        lasting = math.floor(given_frames * spec.native_fps / fps) + 1
-        given = max(count for count in (1, *spec.overlaps) if count <= min(overlap, lasting))
+        there = math.floor(given_frames * spec.native_fps / fps) + 1
+        given = max(count for count in (1, *spec.overlaps) if count <= min(overlap, there))
         notes.append("the video's sound is left out, if it has any")
     parts = _parts(job, spec, fps, num_frames, prompts)
     ends_on = job.last_image is not None

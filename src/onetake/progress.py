@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from onetake.job import Progress
+from onetake.result import Progress
 
 LAST_WORD = 10.0  # seconds that the answer waits for an update that is on its way
 

@@ -1,6 +1,7 @@
 """The environment, read once into one frozen object.
 
-Nothing else reads ``os.environ``. Variable names that RunPod's own SDK uses keep their names.
+Nothing else reads ``os.environ``, but for other programs' variables (`CC`, `HF_TOKEN`).
+Variable names that RunPod's own SDK uses keep their names.
 """
 
 import os

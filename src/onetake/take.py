@@ -27,12 +27,13 @@ from onetake.estimate import CARDS, DEFAULT_CARD
 from onetake.extend import end_of, with_clip
 from onetake.finish import finish
 from onetake.inputs import load_image, load_video
-from onetake.job import Job, Result, Safety, Seam
+from onetake.job import Job
 from onetake.ledger import Ledger
 from onetake.measured import add_figures, seam_meter
 from onetake.media import VideoFacts
 from onetake.plan import Plan, Terms, plan_take
 from onetake.prompt import optimise
+from onetake.result import Result, Safety, Seam
 from onetake.settings import Settings
 from onetake.spec import ModelSpec, VideoModel
 from onetake.telemetry import Stopwatch, host_peak_gib, reset_host_peak

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from onetake.memory import TEXT_STREAMED
 from onetake.models import MODELS, int8, load, small_form
 from onetake.models.wan import GIB, place
 from onetake.settings import Settings
@@ -30,7 +31,7 @@ def test_the_default_model_runs_in_24_gib() -> None:
     torch.cuda.set_per_process_memory_fraction(min(1, CARD_GIB * GIB / total))
     spec = MODELS["wan2.2-ti2v-5b"]
     model = place(spec, build(spec.name), "random")
-    assert model.placement == "offload"
+    assert model.placement == TEXT_STREAMED
     asked = DenoiseRequest(
         prompt="a red bottle", negative_prompt="", width=1280, height=704, num_frames=121,
         num_inference_steps=2, guidance_scale=5.0, flow_shift=5.0, seed=1,
@@ -58,7 +59,7 @@ def test_the_8_bit_form_is_resident_in_24_gib(tmp_path: Path) -> None:
     original = tmp_path / spec.name
     build(spec.name).save_pretrained(original)
     int8.quantise(spec, original, "random", small_form(original), [], lambda _step: None)
-    model = load(spec, Settings(weights_dir=tmp_path))
+    model = load(spec, Settings(weights_dir=tmp_path), eight_bit=True)
     assert (model.placement, model.revision.endswith("-int8")) == ("resident", True)
     asked = DenoiseRequest("a red bottle", "", 1280, 704, 121, 2, 5.0, 5.0, 1)
     frames = sum(len(batch) for batch in model.decode(model.denoise(asked, lambda _step: None)))

@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 
 from onetake.encode import CONTENT_TYPES
 from onetake.errors import JobError, OnetakeError
-from onetake.job import Result
+from onetake.result import Result
 from onetake.serve.asked import check, read_envelope, read_fields
 from onetake.serve.desk import Desk, Entry, State
 from onetake.serve.guard import Guard

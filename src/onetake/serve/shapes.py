@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from onetake.job import Progress, Result, schema
+from onetake.job import schema
+from onetake.result import Progress, Result
 from onetake.serve.asked import SIZE
 from onetake.serve.desk import State
 

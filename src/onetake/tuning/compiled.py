@@ -31,7 +31,7 @@ def apply(model: VideoModel) -> str:
 
 
 def can_compile() -> bool:
-    """Whether Triton has what it needs of C: a compiler, or what the image has compiled for it."""
+    """Whether Triton has what it needs of C: a compiler, or the image's file, which it is given."""
     if any(map(shutil.which, (os.environ.get("CC", ""), "gcc", "clang"))):
         return True
     triton = find_spec("triton")
