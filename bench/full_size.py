@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, UMT5Config, UMT5EncoderModel
 from onetake.models import embedded_weights
 
 CONFIGS = Path(__file__).parent / "configs"
+EXPERTS = {"wan2.2-t2v-a14b": 0.875}  # models of two, and the noise level between them
 
 
 def build(name: str, layers: int | None = None) -> WanPipeline:
@@ -41,7 +42,10 @@ def build(name: str, layers: int | None = None) -> WanPipeline:
     try:
         with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
             text_encoder = UMT5EncoderModel(UMT5Config(**parts["text_encoder"])).cpu()
-            transformer = WanTransformer3DModel.from_config(parts["transformer"]).cpu()
+            transformers = [
+                WanTransformer3DModel.from_config(parts["transformer"]).cpu().eval()
+                for _ in range(2 if name in EXPERTS else 1)
+            ]
             vae = AutoencoderKLWan.from_config(vae_config).cpu()
     finally:
         torch.set_default_dtype(default)
@@ -49,8 +53,10 @@ def build(name: str, layers: int | None = None) -> WanPipeline:
     return WanPipeline(
         tokenizer=AutoTokenizer.from_pretrained(tiny / "tokenizer"),
         text_encoder=text_encoder.eval(),
-        transformer=transformer.eval(),
+        transformer=transformers[0],
+        transformer_2=transformers[1] if transformers[1:] else None,
+        boundary_ratio=EXPERTS.get(name),
         vae=vae.eval(),
         scheduler=UniPCMultistepScheduler.from_pretrained(tiny / "scheduler"),
-        expand_timesteps=True,
+        expand_timesteps=parts["vae"]["z_dim"] == 48,  # noqa: PLR2004 - Wan 2.2's own VAE
     )

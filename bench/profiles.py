@@ -32,16 +32,19 @@ PROMPT = "a red bottle on a white background, camera slowly zooming in"
 Figures = dict[str, Any]
 
 
-def load(way: str, steps: int | None = None, layers: int | None = None) -> tuple[Any, Figures]:
-    """The model under a profile (or stock's pipeline in its place), and seconds that it took."""
+def load(
+    way: str, steps: int | None = None, layers: int | None = None, *, name: str = MODEL,
+    card_gib: float = CARD_GIB,
+) -> tuple[Any, Figures]:  # fmt: skip
+    """A model under a profile (or stock's pipeline in its place), and seconds that it took."""
     started = time.monotonic()
-    spec = models.MODELS[MODEL]
+    spec = models.MODELS[name]
     profile = tuning.PROFILES.get(way)
     if profile and profile.distilled:
         spec = models.few_step_form(spec, Settings(), need_weights=False)
     elif steps:
         spec = replace(spec, num_inference_steps=steps)
-    pipeline = build(MODEL, layers)
+    pipeline = build(name, layers)
     if profile and profile.eight_bit:
         for part in (pipeline.text_encoder, pipeline.transformer):
             int8.convert(part.cuda())
@@ -49,7 +52,7 @@ def load(way: str, steps: int | None = None, layers: int | None = None) -> tuple
     torch.cuda.empty_cache()
     # Now, since all this needs more room than the job.
     total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(1, CARD_GIB * wan.GIB / total))
+    torch.cuda.set_per_process_memory_fraction(min(1, card_gib * wan.GIB / total))
     found: Figures = {"build": time.monotonic() - started}
     if profile is None:
         pipeline.vae.float()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_plan import TINY, planned
 
-from onetake.chain import generate_take
+from onetake.chain import Chain, Inputs
 from onetake.control import Control
 from onetake.finish import finish
 from onetake.result import Progress
@@ -60,8 +60,8 @@ class Counter:
 
 def chained(asked: dict[str, Any], first_frame: np.ndarray | None = None) -> tuple[Any, ...]:
     """The plan, the numbers of the generated frames, the model, and the progress told."""
-    plan, model, told = planned(asked, TINY), Counter(), []
-    frames = generate_take(model, plan, first_frame, Stopwatch(), Control(told.append))
+    plan, model, told = planned({"retries": 0, **asked}, TINY), Counter(), []
+    frames = Chain(model, plan, Stopwatch(), Control(told.append), Inputs(first_frame)).frames()
     return plan, np.concatenate(list(frames))[:, 0, 0, 0].tolist(), model, told
 
 
@@ -133,7 +133,7 @@ def test_what_progress_raises_stops_the_take() -> None:
         if progress.segment == 2:
             raise KeyboardInterrupt
 
-    frames = generate_take(model, plan, None, Stopwatch(), Control(stop))
+    frames = Chain(model, plan, Stopwatch(), Control(stop)).frames()
     with pytest.raises(KeyboardInterrupt):
         list(frames)
     assert len(model.requests) == 2
@@ -149,3 +149,40 @@ def test_the_delivered_seams_are_where_the_segments_meet() -> None:
     delivered = np.concatenate(list(finish(iter([numbers]), plan)))[:, 0, 0, 0]
     for seam, segment in zip(plan.seam_frames(), plan.segments[1:], strict=True):
         assert delivered[seam - 1] < segment.start_frame <= delivered[seam]
+
+
+class Unlike(Counter):
+    """A counter that decodes its context 40 levels brighter than it was."""
+
+    def decode(self, latents: DenoiseRequest) -> Iterator[np.ndarray]:
+        """The context's frames brighter, the others as they were."""
+        ahead = 0 if latents.context is None else len(latents.context)
+        for batch in super().decode(latents):
+            yield (
+                batch
+                + np.where(np.arange(len(batch)) < ahead, 40, 0).astype(np.uint8)[
+                    :, None, None, None
+                ]
+            )
+            ahead -= min(ahead, len(batch))
+
+
+def test_the_overlap_is_faded_into() -> None:
+    """What a segment makes of its context comes in by equal steps over the overlap."""
+    plan = planned({"duration": 3, "overlap_frames": 9}, TINY)
+    frames = np.concatenate(list(Chain(Unlike(), plan, Stopwatch(), Control()).frames()))
+    seam = plan.segments[1].start_frame
+    brighter = frames[:, 0, 0, 0] - np.arange(len(frames))
+    assert brighter[seam - 9 : seam].tolist() == [4 * step for step in range(1, 10)]
+    assert not brighter[: seam - 9].any()
+    assert not brighter[seam:].any()
+
+
+def test_a_segment_is_not_passed_on_before_the_next_has_faded_it() -> None:
+    """Of a segment that another one continues all but the overlap comes at once."""
+    plan, model = planned({"duration": 3, "overlap_frames": 5}, TINY), Counter()
+    stream = Chain(model, plan, Stopwatch(), Control()).frames()
+    seen = 0
+    while len(model.requests) < 2:
+        ahead, seen = seen, seen + len(next(stream))
+    assert ahead == plan.segments[0].kept_frames - 5

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from test_wan import psnr
 
-from onetake import encode
+from onetake import encode, gate
 from onetake.answer import answer, safe_name
 from onetake.control import Control
 from onetake.errors import DeviceError, EncodeError, StoppedError
@@ -354,6 +354,86 @@ def test_a_fault_in_the_middle_leaves_nothing(
     assert reply_to(worker, {**QUICK, "duration": 1}) == reply
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert files == [worker.workdir.path / "lock"]
+
+
+class FailingLate(Failing):
+    """The embedded model, until the third segment is denoised: then ``error``."""
+
+    def __init__(self, model: VideoModel, error: Exception) -> None:
+        super().__init__(model, error)
+        self.denoised = 0
+
+    def decode(self, latents: Any) -> Any:
+        """The model's."""
+        return self.model.decode(latents)
+
+    def denoise(self, request: Any, on_step: Callable[[int], None]) -> Any:
+        """The model's, two times."""
+        self.denoised += 1
+        if self.denoised >= 3:
+            raise self.error
+        return self.model.denoise(request, on_step)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (RuntimeError("/root/secret/path"), "internal_error"),
+        (DeviceError("out_of_memory", "the card has too little memory"), "out_of_memory"),
+        (DeviceError("device_lost", "the card stopped answering"), "device_lost"),
+    ],
+)
+def test_a_failed_segment_keeps_those_before(fault: Exception, code: str, worker: Worker) -> None:
+    """The answer holds their take and the error; the same request goes on from there."""
+    asked = {**QUICK, "duration": 4}
+    whole = frames_of(answered(worker, asked, "whole")["video_url"])
+    model = worker._model
+    worker._model = FailingLate(model, fault)
+    cut = reply_to(worker, asked, job_id="cut")
+    assert cut["error"].startswith(f"{code}: segment 3 of 3 failed")
+    assert cut["error"].endswith("the same fields with resume cut go on from there")
+    assert "secret" not in str(cut)
+    assert cut.get("refresh_worker", False) is (code != "internal_error")
+    frames = frames_of(cut["video_url"])
+    assert len(frames) == cut["num_frames"] == 45
+    assert [seam["at_frame"] for seam in cut["seams"]] == [25]
+    assert psnr(frames[:40], whole[:40]) > 35
+    worker._model = FailingLate(model, fault)
+    resumed = answered(worker, {**asked, "resume": "cut"}, "anew")
+    assert worker._model.denoised == 1
+    assert psnr(frames_of(resumed["video_url"]), whole) > 35
+    assert not list((worker.settings.kept / "segments").iterdir())
+
+
+def test_only_what_failed_can_be_resumed(worker: Worker) -> None:
+    """An id of nothing, of another request, or that is a path is refused in one line."""
+    asked = {**QUICK, "duration": 4}
+    worker._model = FailingLate(worker._model, RuntimeError())
+    assert "video_url" in reply_to(worker, asked, job_id="cut")
+    said = {
+        resume: reply_to(worker, {**asked, **other, "resume": resume})["error"]
+        for resume, other in (("cut", {"seed": 4}), ("none", {}), ("../cut", {}))
+    }
+    assert said == {
+        "cut": "invalid_input: resume: is the id of another request; send the same fields with it",
+        "none": "invalid_input: resume: nothing is kept under this id; leave it out and send the "
+        "job anew",
+        "../cut": "invalid_input: resume: '../cut' is no job id; send the one that was answered",
+    }
+
+
+def test_a_bad_seam_is_made_again(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a gate refuses a segment it is tried once more, and the answer says so and its price."""
+    monkeypatch.setattr(gate, "_BAD", 0.0)
+    told: list[Progress] = []
+    asked = {**QUICK, "duration": 4, "retries": 1}
+    reply = reply_to(worker, asked, Control(told.append))
+    tries = [seam["tries"] for seam in reply["seams"]]
+    assert tries == [2, 2]
+    assert any(note.startswith("segment 2 was made 2 times") for note in reply["notes"])
+    assert reply["plan"]["estimate"]["most_dollars"] > reply["plan"]["estimate"]["dollars"]
+    shares = [progress.fraction for progress in told]
+    assert shares == sorted(shares)
 
 
 def test_a_failing_encoder_is_explained_in_the_log(

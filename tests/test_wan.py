@@ -99,7 +99,7 @@ def test_the_context_is_kept(count: int, tiny: WanModel) -> None:
     mean = torch.tensor(vae.config.latents_mean).view(1, -1, 1, 1, 1)
     std = torch.tensor(vae.config.latents_std).view(1, -1, 1, 1, 1)
     pinned = (count - 1) // 4 + 1
-    torch.testing.assert_close(latents[:, :, :pinned], (encoded - mean) / std, atol=0.05, rtol=0.05)
+    torch.testing.assert_close(latents[:, :, :pinned], (encoded - mean) / std, atol=0.1, rtol=0.05)
     assert latents.shape[2] == 5
 
 

@@ -30,7 +30,8 @@ SPEED_RANGE = torch.tensor([[0.006, 0.008], [0.010, 0.014], [0.018, 0.023]])  # 
 SCALE_RANGE = (0.17, 0.42)  # half-height of the product; zooms stop there
 EDGE = 0.05  # movements slow down over this distance before they stop
 ORBIT_RADIUS = 0.2
-STATE = ("x", "y", "scale", "angle", "phase", "bx", "by", "zoom")
+SPIN_RATE = 12  # radians per unit of speed
+STATE = ("x", "y", "scale", "phase", "bx", "by", "zoom")
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Clips:
     """A batch of N clips before painting.
 
     `scenes` says what the captions may say, which is the movement at the end. `state` is float
-    [N, F, 8] in the order of STATE. `texture` is float [N, 3, 3]: frequencies and phases of the
+    [N, F, 7] in the order of STATE. `texture` is float [N, 3, 3]: frequencies and phases of the
     background's faint pattern. `change` int [N] is the first frame of the captioned movement (0
     unless another came before it), `late` bool [N] marks clips that start in mid-movement.
     """
@@ -134,8 +135,6 @@ def make_clips(
         state[axis] = room * torch.where(centred, uniform(-0.1, 0.1), anywhere)
     state["bx"], state["by"] = uniform(-2, 2), uniform(-0.05, 0.05)
     state["zoom"] = torch.ones(count)
-    some = changed & (torch.rand(count, generator=generator) < 0.6)
-    state["angle"] = uniform(-3.1, 3.1) * some
 
     # 3. Let time run; only the clip's own frames are kept.
     shots = torch.zeros(count, frames, len(STATE))
@@ -216,17 +215,15 @@ def _step(
     bx = torch.where(zooming, anchor_x - new_x / zoom, bx)
     by = torch.where(zooming, anchor_y - new_y / zoom, by)
 
-    # 3. An orbit slides the background behind a product that shows its side. A spin turns it by at
-    # most a quarter of a radian in four frames: more within one latent is hard to go on from.
+    # 3. A spin turns the product on its upright axis, as on a turntable; an orbit does so too, and
+    # slides the background behind it.
     slide = 1.6 * doing("orbit") * sign
-    spin = doing("spin")
-    turn = torch.where(spin > 0, 0.02 + 2 * spin, 0.0) * sign
+    turn = SPIN_RATE * doing("spin") * sign
     return {
         "x": new_x,
         "y": new_y,
         "scale": scale,
-        "angle": state["angle"] + turn,
-        "phase": state["phase"] + slide / ORBIT_RADIUS,
+        "phase": state["phase"] + turn + slide / ORBIT_RADIUS,
         "bx": bx + slide / zoom,
         "by": by,
         "zoom": zoom,

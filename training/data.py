@@ -32,7 +32,7 @@ CAPTIONS = 4  # wordings kept for each clip
 RECODED_SHARE = 0.4  # of the clips have an imperfect context
 MOST_GIVEN = 5  # latents that can be context
 CHUNK = 200  # clips drawn and encoded at once; buckets are whole chunks, so that shapes are few
-MOST_HOPS = 3  # times that an imperfect context has been handed on
+MOST_HOPS = 6  # times that an imperfect context has been handed on
 
 
 @dataclass(frozen=True)

@@ -42,10 +42,10 @@ def paint(
 ) -> tuple[Tensor, Tensor]:
     """Paint M frames: uint8 [M, 3, H, W] and mask uint8 [M, H, W].
 
-    state [M, 8], texture [M, 3, 3], shape and background int [M], colour and accent [M, 3].
+    state [M, 7], texture [M, 3, 3], shape and background int [M], colour and accent [M, 3].
     """
     short = min(height, width)
-    x, y, scale, angle, phase, bx, by, zoom = (v[:, None, None] for v in state.unbind(1))
+    x, y, scale, phase, bx, by, zoom = (v[:, None, None] for v in state.unbind(1))
     grid_y = (torch.arange(height, device=state.device) + 0.5) / short - height / short / 2
     grid_x = (torch.arange(width, device=state.device) + 0.5) / short - width / short / 2
     grid_x, grid_y = grid_x[None, None, :], grid_y[None, :, None]
@@ -58,16 +58,14 @@ def paint(
     dx, dy = (grid_x - x) / scale, (grid_y - y) / scale
     shadow = 1 - 0.22 * (-((dx / 0.9) ** 2) - ((dy - 1.0) / 0.25) ** 2).exp()
 
-    # 3. The product: turned, narrowed by an orbit, outlined.
-    narrow = 0.85 + 0.15 * phase.cos()
-    u = (dx * angle.cos() + dy * angle.sin()) / narrow
-    v = dy * angle.cos() - dx * angle.sin()
+    # 3. The product: seen from a side by its phase, which narrows it, and outlined.
+    u, v = dx / (0.85 + 0.15 * phase.cos()), dy
     pixels = scale * short  # pixels per unit of u and v
     distance, part, shade = _product(shape[:, None, None], u, v)
     cover = (0.5 - distance * pixels).clamp(0, 1)
     on_part = (0.5 - part * pixels).clamp(0, 1)
     rim = (0.5 + (distance + 0.075) * pixels).clamp(0, 1)
-    turn = 0.35 * phase.sin()
+    turn = 0.45 * phase.sin()
     light = shade * (1.0 - 0.16 * (0.7 * (u - turn) + 0.4 * v))
     glint = 0.16 * (-(((u + 0.28 - turn) / 0.16) ** 2) - ((v + 0.15) / 0.42) ** 2).exp()
     out = []

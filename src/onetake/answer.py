@@ -53,6 +53,9 @@ def _answer(
             return known, "answered_again"
         made = make_take(worker, ledger, name, asked, control).model_dump(mode="json")
         _check_size(made)
+        if made["error"] is not None:
+            return _cut_short(made), "failed"
+        del made["error"]
         if worker.settings.production:
             ledger.write(name, asked, made)
     except OnetakeError as error:
@@ -67,6 +70,13 @@ def _check_size(made: dict[str, Any]) -> None:
     if (size := len(json.dumps(made))) > MAX_REPLY_BYTES:
         problem = f"the answer has {size / 1e6:.1f} MB, too many to send; use output.delivery url"
         raise OnetakeError("reply_too_large", problem)
+
+
+def _cut_short(made: dict[str, Any]) -> dict[str, Any]:
+    """A take that ends early: RunPod takes its error out and keeps the rest as the output."""
+    log.error("%s", made["error"])
+    lost = made["error"].startswith(("out_of_memory", "device_lost"))
+    return made | ({"refresh_worker": True} if lost else {})
 
 
 def _refusal(error: OnetakeError) -> tuple[dict[str, Any], str]:

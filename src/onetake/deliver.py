@@ -46,12 +46,14 @@ class Files:
         return self.folder / f"{self.name}.segment{segment}.{self.container}"
 
 
-def encode_take(frames: FrameStream, plan: Plan, output: Output, files: Files) -> dict[str, str]:
-    """Draw ``frames`` through the encoder; the first of them is the poster.
+def encode_take(
+    frames: FrameStream, plan: Plan, output: Output, files: Files
+) -> tuple[dict[str, str], int]:
+    """Draw ``frames`` through the encoder; the first of them is the poster. Also counts them.
 
     Raises:
         EncodeError: ffmpeg stopped.
-        StageError: the written file is not the planned take.
+        StageError: the written file does not hold them.
     """
     with VideoEncoder(files.video, plan.size, plan.fps, output) as encoder:
         for batch in frames:
@@ -62,19 +64,21 @@ def encode_take(frames: FrameStream, plan: Plan, output: Output, files: Files) -
         facts = probe_video(files.video)
     except MediaError as error:
         raise StageError("encode", f"the written video is {error}; send the job again") from error
-    if (facts.num_frames, (facts.width, facts.height)) != (plan.num_frames, plan.size):
+    count = encoder.frames_written
+    if (facts.num_frames, (facts.width, facts.height)) != (count, plan.size):
         raise StageError(
             "encode",
             "the written video is not as planned; send the job again",
-            detail=f"{facts}, after {encoder.frames_written} frames of {plan.num_frames}",
+            detail=f"{facts}, after {count} frames",
         )
-    return {
+    written = {
         "container": output.container,
         "codec": output.codec,
         "quality": output.quality,
         "encoder": encoder.choice.name,
         "reason": encoder.choice.reason,
     }
+    return written, count
 
 
 def with_parts(

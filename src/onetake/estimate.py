@@ -68,6 +68,7 @@ class Estimate:
 
     seconds: float
     dollars: float
+    most_dollars: float  # if every segment is made again as often as it may be
     peak_gib: float | None  # of the card
     placement: str
     card: str
@@ -78,6 +79,7 @@ class Estimate:
         return {
             "seconds": round(self.seconds, 1),
             "dollars": round(self.dollars, 4),
+            "most_dollars": round(self.most_dollars, 4),
             "peak_gib": self.peak_gib and round(self.peak_gib, 1),
             "placement": self.placement,
             "card": self.card,

@@ -26,6 +26,7 @@ Seed = Annotated[int, Field(ge=-1, le=MAX_SEED)]
 Duration = Annotated[float, Field(ge=0.1)]  # seconds; the operator's `max_duration` bounds it
 
 Transition = Literal["continuous", "cut"]
+_JOB_ID = r"^[A-Za-z0-9_-]{1,96}$"
 
 SYNONYMS = {
     "guidance": "guidance_scale",
@@ -113,6 +114,17 @@ class Job(_Asked):
     seed: Seed = Field(-1, description="-1: one is drawn and reported")
     overlap_frames: int | None = Field(
         None, ge=1, description="Frames that each further segment continues from"
+    )
+    retries: int | None = Field(
+        None, ge=0, le=3, description="Times that a segment with a bad seam is made again, at most"
+    )
+    colour_match: float | None = Field(
+        None, ge=0, le=1, description="How far colours are drawn back to the first segment's"
+    )
+    resume: str | None = Field(
+        None,
+        pattern=_JOB_ID,
+        description="The id of a job of the same fields that failed after whole segments",
     )
     model: str | None = Field(None, description="A name from the model table")
     profile: str | None = Field(None, description="A name from the profile table")
@@ -261,8 +273,10 @@ _PROBLEMS: dict[str, Callable[[Any, dict[str, Any]], str]] = {
         f"has {len(value):,} characters; the longest legal text has {ctx['max_length']:,}"
     ),
     "string_too_short": lambda _, __: "is empty; fill it or leave it out",
-    "string_pattern_mismatch": lambda value, _: (
-        f"{shown(value)} is not width*height; write it like 1280*720"
+    "string_pattern_mismatch": lambda value, ctx: (
+        f"{shown(value)} is no job id; send the one that was answered"
+        if ctx["pattern"] == _JOB_ID
+        else f"{shown(value)} is not width*height; write it like 1280*720"
     ),
     "too_short": lambda _, __: "is empty; fill it or leave it out",
     "too_long": lambda _, ctx: f"has too many items; at most {ctx['max_length']} are legal",

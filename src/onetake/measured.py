@@ -20,25 +20,26 @@ class Meter(Protocol):
         """What was seen."""
 
 
-class _Idle:
+class Idle:
     """For a take without seams, which does without OpenCV's import and work."""
 
     def through(self, stream: FrameStream) -> FrameStream:
+        """The same stream."""
         return stream
 
 
-def seam_meter(plan: Plan) -> Meter | _Idle:
+def seam_meter(plan: Plan) -> Meter | Idle:
     """Measures the plan's seams."""
     if not plan.seams():
-        return _Idle()
-    from onetake.seams import SeamMeter  # noqa: PLC0415 - see _Idle
+        return Idle()
+    from onetake.seams import SeamMeter  # noqa: PLC0415 - see Idle
 
     return SeamMeter(plan.seam_frames(), plan.num_frames)
 
 
-def add_figures(seams: Sequence[Seam], meter: Meter | _Idle | None) -> None:
+def add_figures(seams: Sequence[Seam], meter: Meter | Idle) -> None:
     """Put what was measured into the seams; a cut is none, and its figures would mean nothing."""
-    if not seams or meter is None or isinstance(meter, _Idle):
+    if isinstance(meter, Idle):
         return
     measured = {seam.at_frame: asdict(seam) for seam in meter.report().seams}
     for seam in seams:

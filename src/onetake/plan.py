@@ -23,6 +23,7 @@ from onetake.spec import ModelSpec, Profile
 from onetake.storyboard import Part, Segment, segments_of
 
 DEFAULT_DURATION = 5.0  # seconds, as on RunPod's public endpoints
+RETRIES, COLOUR_MATCH = 0, 0.0  # chosen by bench/chaining.py (docs/CHAINING.md)
 _NTSC = {23.976: Fraction(24000, 1001), 29.97: Fraction(30000, 1001), 59.94: Fraction(60000, 1001)}
 
 
@@ -48,6 +49,8 @@ class Plan:
     generated_fps: int
     generated_frames: int  # kept of what the segments make; the surplus is trimmed
     segments: tuple[Segment, ...]
+    retries: int  # of each segment that continues another, at most
+    colour_match: float  # 0 to 1: how far colours are drawn back to the first segment's
     notes: tuple[str, ...]
     estimate: Estimate
 
@@ -179,6 +182,7 @@ def plan_take(
     ends_on = job.last_image is not None
     segments = segments_of(parts, spec, overlap, seed, ends_on=ends_on, given=given)
     steps = job.num_inference_steps or spec.num_inference_steps
+    retries = RETRIES if job.retries is None else job.retries
     runs = forwards(steps, guided=guidance > 1, reuse="reuse" in profile.techniques)
     return Plan(
         model=spec.name,
@@ -199,8 +203,10 @@ def plan_take(
         generated_fps=spec.native_fps,
         generated_frames=parts[-1].end,
         segments=segments,
+        retries=retries,
+        colour_match=COLOUR_MATCH if job.colour_match is None else job.colour_match,
         notes=tuple(notes),
-        estimate=_estimate(spec, profile, made_size, segments, runs, terms),
+        estimate=_estimate(spec, profile, made_size, segments, runs, terms, retries),
     )
 
 
@@ -211,6 +217,7 @@ def _estimate(
     segments: tuple[Segment, ...],
     runs: int,
     terms: Terms,
+    retries: int,
 ) -> Estimate:
     """Time, money and memory.
 
@@ -218,13 +225,16 @@ def _estimate(
         JobError: the card has too little memory for a segment.
     """
     counts = [segment.num_frames for segment in segments]
+    continued = sum(s.num_frames for s in segments if s.index and s.overlap_frames)
     denoise, decode = stage_seconds(spec, profile, size, counts, forwards=runs, card=terms.card)
+    again = retries * continued / sum(counts)
     placement, peak = "cpu", None
     if terms.card:
         placement, peak = _placed(spec, profile, size, max(counts), terms.card_gib)
     return Estimate(
         seconds=denoise + decode,
         dollars=(denoise + decode) * terms.price_per_second,
+        most_dollars=(denoise + decode) * (1 + again) * terms.price_per_second,
         peak_gib=peak,
         placement=placement,
         card=known_card(terms.card) if terms.card else CPU,

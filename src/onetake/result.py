@@ -44,6 +44,7 @@ class Seam(BaseModel):
     overlap_frames: int = Field(
         description="Frames that the later segment continued from; 0 is a cut"
     )
+    tries: int = Field(1, description="How often the later segment was made; the best was taken")
     figures: dict[str, Any] | None = Field(
         None, description="What `onetake seams` measures there; null for a cut"
     )
@@ -98,3 +99,6 @@ class Result(BaseModel):
     )
     card: CardUse | None = Field(None, description="Null without a card, or without its driver")
     notes: list[str] = Field(description="What the caller should know about this result")
+    error: str | None = Field(
+        None, description="Why the take ends early: a segment failed, and those before it are here"
+    )

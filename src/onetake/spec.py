@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from onetake.clip import FrameBatch
@@ -34,13 +35,14 @@ class ModelSpec:
     hidden_size: int
     ffn_size: int
     text_encoder_gib: float  # weights in bf16
-    transformer_gib: float
+    transformer_gib: float  # of all experts
     vae_gib: float
     denoise_gib: float  # activations of a forward at `sizes[0]` and `max_frames`
     decode_gib: float  # the decoder's activations and cache at `sizes[0]`, whatever the length
     tile_gib: float  # the stock decoder's activations on one tile of 256 x 256
     vae_tflop: float  # decoding `max_frames` at `sizes[0]`: bench/count_operations.py
     few_steps: str = ""  # the row with its distilled weights, which the profile turbo runs
+    expert_guidance: float | None = None  # of a second expert, for later steps
     base: str = ""  # the row that lends the components which these weights leave out
     distilled: bool = False  # to its number of steps, without guidance
     sigmas: tuple[float, ...] = ()  # its noise levels, if it draws fresh noise at each
@@ -109,6 +111,7 @@ class VideoModel(Protocol):
     revision: str
     placement: str
     pipeline: Any  # diffusers', for tuning to work on
+    transformers: tuple[Any, ...]  # of it; two if it has experts for noisy and for later steps
     decoder: Any  # its VAE's decoder as it is run
 
     def denoise(self, request: DenoiseRequest, on_step: Callable[[int], None]) -> Any:
@@ -123,6 +126,20 @@ class VideoModel(Protocol):
 
         Raises:
             DeviceError: the card ran out of memory or was lost.
+        """
+
+    def save_latents(self, latents: Any, file: Path) -> None:
+        """Write latents, so that `load_latents` gives them back to the bit.
+
+        Raises:
+            OSError: it cannot.
+        """
+
+    def load_latents(self, file: Path) -> Any:
+        """Latents that were saved.
+
+        Raises:
+            OSError: they cannot be read.
         """
 
     def lean(self) -> bool:

@@ -8,7 +8,7 @@ Frames flow through steps 5 to 7 a few at a time, so memory does not grow with a
 import logging
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from PIL import Image
 
 from onetake import models, tuning
 from onetake.card import card_meter
-from onetake.chain import generate_take
+from onetake.chain import Chain, Inputs
 from onetake.clip import FrameBatch, cover
 from onetake.control import Control
-from onetake.deliver import MAX_BASE64_BYTES, NO_LINKS, Files, encode_take, store_take, with_parts
+from onetake.deliver import NO_LINKS, Files, encode_take, store_take, with_parts
 from onetake.errors import DeviceError, StageError
 from onetake.estimate import CARDS, DEFAULT_CARD
 from onetake.extend import end_of, with_clip
@@ -29,17 +29,18 @@ from onetake.finish import finish
 from onetake.inputs import load_image, load_video
 from onetake.job import Job
 from onetake.ledger import Ledger
-from onetake.measured import add_figures, seam_meter
+from onetake.measured import seam_meter
 from onetake.media import VideoFacts
+from onetake.outcome import Rendered, cut_short, describe, request_notes
 from onetake.plan import Plan, Terms, plan_take
 from onetake.prompt import optimise
-from onetake.result import Result, Safety, Seam
+from onetake.result import Result
+from onetake.saved import SavedSegments
 from onetake.settings import Settings
 from onetake.spec import ModelSpec, VideoModel
-from onetake.telemetry import Stopwatch, host_peak_gib, reset_host_peak
+from onetake.storage import Store
+from onetake.telemetry import Stopwatch, reset_host_peak
 from onetake.worker import Worker
-
-NOT_CHECKED = Safety(checked=False, reason="this version has no safety checker")
 
 log = logging.getLogger("onetake")
 
@@ -49,12 +50,13 @@ PlanFor = Callable[[tuple[int, int] | VideoFacts | None], Plan]
 
 
 def plan_job(
-    job: Job, settings: Settings, *, planning: bool = False
+    job: Job, settings: Settings, *, planning: bool = False, seed: int | None = None
 ) -> tuple[ModelSpec, str, PlanFor]:
     """Steps 2 and 3: the model, a note on it, and the plan as a function of the inputs' facts.
 
     Inputs are fetched after a first plan has found the job to be legal, and their facts may decide
-    the size and the rate. With ``planning`` the model's weights need not be here.
+    the size and the rate. With ``planning`` the model's weights need not be here. ``seed`` is that
+    of an earlier try, if there was one; else a job that names none has one drawn.
 
     Raises:
         JobError: the job cannot be honoured.
@@ -69,6 +71,8 @@ def plan_job(
         prompts = [", ".join(filter(None, (common, p.prompt.strip()))) for p in job.segments]
     if job.enable_prompt_optimization:
         prompts = [optimise(prompt, has_image=job.image is not None) for prompt in prompts]
+    if seed is None:
+        seed = secrets.randbelow(2**32) if job.seed < 0 else job.seed
     planned = partial(
         plan_take,
         job,
@@ -76,7 +80,7 @@ def plan_job(
         profile,
         Terms(settings.max_duration, settings.price_per_second, *_card_for(spec)),
         prompts=prompts,
-        seed=secrets.randbelow(2**32) if job.seed < 0 else job.seed,
+        seed=seed,
     )
     return spec, note, lambda source: planned(source=source)
 
@@ -105,16 +109,17 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
     reset_host_peak()
     # 1. Parse
     job = Job.parse(asked)
+    saved = SavedSegments(worker.settings.kept / "segments", name, asked)
     # 2. Resolve the model and the profile
-    spec, model_note, plan_for = plan_job(job, worker.settings)
+    spec, model_note, plan_for = plan_job(job, worker.settings, seed=saved.seed)
     # 3. Plan
     plan = plan_for(None)
     with worker.workdir.job() as folder, card_meter(models.card_name()) as card_use:
         # 4. Fetch
-        inputs = Inputs()
+        inputs, clip = Inputs(), None
         if job.names_inputs:
             with clock.stage("fetch"):
-                plan, inputs = _fetch(job, plan_for, worker.settings, folder)
+                plan, inputs, clip = _fetch(job, plan_for, worker.settings, folder)
         control.check()
         log.info("%d segments of %s", len(plan.segments), spec.name)
         with clock.stage("load"):
@@ -122,33 +127,18 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
             model.peak_gib()  # starts a new peak
         files = Files(folder, name, job.output.container)
 
-        meter = None
-
-        def render() -> dict[str, str]:
-            nonlocal meter
-            # 5. Generate, each segment continuing the last
-            frames = generate_take(model, plan, inputs.context, clock, control, inputs.last_frame)
-            # 6. Finish
-            frames = clock.through("finish", finish(frames, plan))
-            if inputs.clip:
-                frames = with_clip(inputs.clip, frames)
-            meter = seam_meter(plan)
-            frames = clock.through("measure", meter.through(frames))
-            # 7. Encode
-            with clock.stage("encode"):
-                if job.partial_results:
-                    frames = with_parts(frames, plan, job.output, files, ledger.store, control)
-                return encode_take(frames, plan, job.output, files)
-
-        written, lean_note = _twice_if_short(render, model)
+        if len(plan.segments) > 1:
+            saved.begin(plan.seed)
+        making = _Making(job, plan, model, inputs, clip, files, saved, ledger.store, clock, control)
+        rendered, lean_note = _twice_if_short(making)
 
         def result(links: dict[str, Any]) -> Result:
             # 9. Answer
             notes = [note for note in (model_note, lean_note) if note]
-            notes += _notes(plan, job, model, links)
-            made = _result(plan, model, clock, written, notes, links, worker)
+            made = describe(rendered, model, clock, notes, links, worker)
+            made.notes += request_notes(plan, job, model, links)
             made.card = card_use()
-            add_figures(made.seams, meter)
+            made.error = cut_short(rendered, name)
             return made
 
         # 8. Store
@@ -160,23 +150,18 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
         for stage, seconds in clock.timings().items():
             worker.counters.add(f"seconds_{stage}", seconds)
             log.info("%s took %.3f s", stage, seconds)
+        if not rendered.chain.failure:
+            saved.clear()
         made = result(links)
         if made.card and made.card.energy_joules:
             worker.counters.add("card_joules", made.card.energy_joules)
         return made
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """What was fetched: the frames that the take starts with, and those that it ends on."""
-
-    context: FrameBatch | None = None
-    last_frame: FrameBatch | None = None
-    clip: Path | None = None
-
-
-def _fetch(job: Job, plan_for: PlanFor, settings: Settings, folder: Path) -> tuple[Plan, Inputs]:
-    """Step 4, and the plan with what the inputs are.
+def _fetch(
+    job: Job, plan_for: PlanFor, settings: Settings, folder: Path
+) -> tuple[Plan, Inputs, Path | None]:
+    """Step 4: the plan with what the inputs are, their frames, and the clip to extend.
 
     Raises:
         JobError: one cannot be had or used.
@@ -195,59 +180,60 @@ def _fetch(job: Job, plan_for: PlanFor, settings: Settings, folder: Path) -> tup
         return np.array(cover(image, plan.generated_size))[None] if image else None
 
     context = end_of(clip, facts, plan) if clip and facts else frame(first)
-    return plan, Inputs(context, frame(last), clip)
+    return plan, Inputs(context, frame(last)), clip
 
 
-def _result(
-    plan: Plan,
-    model: VideoModel,
-    clock: Stopwatch,
-    written: dict[str, str],
-    notes: list[str],
-    links: dict[str, Any],
-    worker: Worker,
-) -> Result:
-    return Result(
-        **links,
-        cost=round(clock.total * worker.settings.price_per_second, 6),
-        seed=plan.seed,
-        prompt=plan.prompt,
-        width=plan.size[0],
-        height=plan.size[1],
-        num_frames=plan.num_frames,
-        fps=round(float(plan.fps), 3),
-        duration=round(plan.duration, 3),
-        model=plan.model,
-        revision=model.revision,
-        profile=plan.profile,
-        tuning=worker.tuning,
-        plan=plan.summary(),
-        seams=[
-            Seam(
-                at_frame=frame,
-                at_seconds=round(float(frame / plan.fps), 3),
-                overlap_frames=segment.overlap_frames if segment.index else plan.context_frames,
-            )
-            for frame, segment in plan.seams()
-        ],
-        output=written,
-        safety=NOT_CHECKED,
-        timings=clock.timings(),
-        memory={
-            "host_peak_gib": _rounded(host_peak_gib()),
-            "card_peak_gib": _rounded(model.peak_gib()),
-            "card_steady_gib": _rounded(models.card_steady_gib()),
-        },
-        notes=notes,
-    )
+@dataclass(frozen=True)
+class _Making:
+    """What steps 5 to 7 work with."""
+
+    job: Job
+    plan: Plan
+    model: VideoModel
+    inputs: Inputs
+    clip: Path | None  # to extend
+    files: Files
+    saved: SavedSegments
+    store: Store
+    clock: Stopwatch
+    control: Control
+
+    def render(self, *, last_try: bool) -> Rendered:
+        """The take in its file. With another try to come, memory that runs out is an error.
+
+        Raises:
+            OnetakeError: it cannot be made.
+        """
+        job, plan, clock = self.job, self.plan, self.clock
+        # 5. Generate, each segment continuing the last
+        chain = Chain(
+            self.model, plan, clock, self.control, self.inputs, self.saved, last_try=last_try
+        )
+        # 6. Finish
+        frames = clock.through("finish", finish(chain.frames(), plan))
+        if self.clip:
+            frames = with_clip(self.clip, frames)
+        meter = seam_meter(plan)
+        frames = clock.through("measure", meter.through(frames))
+        # 7. Encode
+        with clock.stage("encode"):
+            if job.partial_results:
+                frames = with_parts(frames, plan, job.output, self.files, self.store, self.control)
+            written, count = encode_take(frames, plan, job.output, self.files)
+        if chain.failure is None and count != plan.num_frames:
+            problem = "the written video is not as planned; send the job again"
+            raise StageError("encode", problem, detail=f"{count} frames of {plan.num_frames}")
+        return Rendered(chain, replace(plan, num_frames=count), written, meter)
 
 
-def _twice_if_short(
-    render: Callable[[], dict[str, str]], model: VideoModel
-) -> tuple[dict[str, str], str]:
-    """Render; when the card's memory runs out, once more in less of it. Also gives a note."""
+def _twice_if_short(making: _Making) -> tuple[Rendered, str]:
+    """Render; when the card's memory runs out, once more in less of it. Also gives a note.
+
+    Where there is no less, the segments that are saved are rendered, if there are any.
+    """
+    model = making.model
     try:
-        return render(), ""
+        return making.render(last_try=False), ""
     except DeviceError as error:
         if error.code != "out_of_memory":
             raise
@@ -255,29 +241,11 @@ def _twice_if_short(
         short.__cause__ = short.__context__ = None
     # Here nothing holds the failed try's tensors any more: its traceback is gone.
     models.free()
-    before = model.placement
-    if not model.lean():
+    before, note = model.placement, ""
+    if model.lean():
+        note = f"the card's memory ran out ({before}), so it was made with {model.placement}"
+        log.warning("out of memory (%s); once more with %s", before, model.placement)
+        models.free()
+    elif not making.saved.count:
         raise short
-    log.warning("out of memory (%s); once more with %s", before, model.placement)
-    models.free()
-    return render(), f"the card's memory ran out ({before}), so it was made with {model.placement}"
-
-
-def _notes(plan: Plan, job: Job, model: VideoModel, links: dict[str, Any]) -> list[str]:
-    notes = list(plan.notes)
-    texts = dict.fromkeys(("prompt", segment.prompt) for segment in plan.segments)
-    for field, text in (*texts, ("negative_prompt", plan.negative_prompt)):
-        tokens, read = model.count_tokens(text), model.spec.max_sequence_length
-        if tokens > read:
-            notes.append(f"{field} has {tokens} tokens, of which {plan.model} reads {read}")
-    if job.output.delivery == "base64" and links["video_url"]:
-        notes.append(f"over {MAX_BASE64_BYTES >> 20} MiB, the most that base64 carries: stored")
-    if links["video_url"] and not links["poster_url"]:
-        notes.append("the poster could not be stored")
-    if job.enable_safety_checker:
-        notes.append("nothing was checked: " + NOT_CHECKED.reason)
-    return notes
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
+    return making.render(last_try=True), note

@@ -17,8 +17,13 @@ from transformers import AutoTokenizer, UMT5Config, UMT5EncoderModel
 
 from onetake.models import int8
 
-COMPONENTS = ("transformer", "text_encoder", "vae")
-_KINDS = {"transformer": WanTransformer3DModel, "vae": AutoencoderKLWan}
+_EXPERT = "transformer_2"  # for the later steps; most models have none
+COMPONENTS = ("transformer", _EXPERT, "text_encoder", "vae")
+_KINDS = {
+    "transformer": WanTransformer3DModel,
+    _EXPERT: WanTransformer3DModel,
+    "vae": AutoencoderKLWan,
+}
 _READERS = 8
 
 
@@ -32,15 +37,16 @@ def load_pipeline(weights: Path, device: torch.device, *lenders: Path) -> WanPip
     def home(name: str) -> Path:
         return next(folder for folder in (weights, *lenders) if (folder / name).is_dir())
 
-    modules = {name: _empty(home(name), name) for name in COMPONENTS}
+    names = [name for name in COMPONENTS if name != _EXPERT or (weights / name).is_dir()]
+    modules = {name: _empty(home(name), name) for name in names}
     with ThreadPoolExecutor(_READERS) as readers:
         files = {
             name: sorted((home(name) / name).glob("*.safetensors"), key=lambda f: -f.stat().st_size)
-            for name in COMPONENTS
+            for name in names
         }
         read = {
             name: [readers.submit(_read, file, modules[name], device) for file in files[name]]
-            for name in COMPONENTS
+            for name in names
         }
         for name, module in modules.items():
             state = {key: value for part in read[name] for key, value in part.result().items()}
@@ -48,10 +54,12 @@ def load_pipeline(weights: Path, device: torch.device, *lenders: Path) -> WanPip
             module.load_state_dict(state, assign=True, strict=False)
             module.to(device)  # what is computed, not stored; raises if a weight was missing
             module.eval().requires_grad_(requires_grad=False)
+    index = _json(weights / "model_index.json")
     return WanPipeline(
         tokenizer=AutoTokenizer.from_pretrained(home("tokenizer") / "tokenizer"),
         scheduler=UniPCMultistepScheduler.from_pretrained(weights / "scheduler"),
-        expand_timesteps=_json(weights / "model_index.json").get("expand_timesteps", False),
+        expand_timesteps=index.get("expand_timesteps", False),
+        boundary_ratio=index.get("boundary_ratio"),
         **modules,
     )
 

@@ -4,7 +4,7 @@ Denoising is the stock `WanPipeline` (text) and `WanImageToVideoPipeline` (conte
 any 4j+1 frames of context instead of one image, and a decoder that hands out each latent's frames
 as they are made. Both give what the stock code gives, which tests/test_wan.py compares.
 
-Not covered: Wan 2.1 image-to-video (CLIP image encoder) and two-expert models.
+Not covered: image-to-video models that read their image by other ways (Wan 2.1, A14B).
 """
 
 from collections import OrderedDict
@@ -18,6 +18,8 @@ from diffusers import UniPCMultistepScheduler, WanImageToVideoPipeline, WanPipel
 from diffusers.hooks import apply_group_offloading
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from onetake.clip import FrameBatch
 from onetake.errors import DeviceError
@@ -96,22 +98,32 @@ class WanModel:
     """A loaded Wan model; latents are (1, z, f, h, w) float32 tensors on the device."""
 
     def __init__(
-        self, spec: ModelSpec, pipeline: Any, revision: str, device: torch.device, placement: str
-    ) -> None:
+        self, spec: ModelSpec, pipeline: Any, revision: str, device: torch.device, placement: str,
+        streamed: tuple[torch.nn.Module, ...] = (),
+    ) -> None:  # fmt: skip
         self.spec = spec
         self.revision = revision
         self.placement = placement
         self._device = device
         self._tiled = False
+        self._to_stream = streamed
         self.pipeline = pipeline
+        self.transformers = _transformers(pipeline)
         self.decoder = StreamingDecoder(pipeline.vae)
         self._context = _ContextPipeline(**pipeline.components, expand_timesteps=True)
         for stock in (self.pipeline, self._context):
             stock.set_progress_bar_config(disable=True)
         self._embeddings: OrderedDict[str, torch.Tensor] = OrderedDict()
 
+    def _begin_to_stream(self) -> None:
+        """Not before the model is tuned: a technique that changes a forward would undo it."""
+        waiting, self._to_stream = self._to_stream, ()
+        for module in waiting:
+            _stream(module, self._device)
+
     def denoise(self, request: DenoiseRequest, on_step: Callable[[int], None]) -> torch.Tensor:
         """See `VideoModel.denoise`."""
+        self._begin_to_stream()
         stock = stock_arguments(self.spec, request)
         scheduler: Any = UniPCMultistepScheduler.from_config(
             self.pipeline.scheduler.config, flow_shift=request.flow_shift
@@ -162,12 +174,14 @@ class WanModel:
 
     def lean(self) -> bool:
         """See `VideoModel.lean`: first weights go through the card, then it decodes in tiles."""
+        self._begin_to_stream()
         if self.placement in {RESIDENT, TEXT_STREAMED}:
             if self.placement == RESIDENT:
                 _stream(self.pipeline.text_encoder, self._device)
-            for block in self.pipeline.transformer.blocks:
-                block._compiled_call_impl = None  # noqa: SLF001 - no graph takes weights in turn
-            _stream(self.pipeline.transformer, self._device)
+            for transformer in self.transformers:
+                for block in transformer.blocks:
+                    block._compiled_call_impl = None  # noqa: SLF001 - no graph takes weights in turn
+                _stream(transformer, self._device)
             self.placement = STREAMED
         elif not self._tiled:
             self._tiled = True
@@ -194,7 +208,8 @@ class WanModel:
         finally:
             vae.disable_tiling()
             vae.clear_cache()
-        for batch in decoded.split(4, dim=2):
+        first, rest = decoded[:, :, :1], decoded[:, :, 1:]
+        for batch in (first, *rest.split(self.spec.frame_step, dim=2)):
             yield _frames(batch)
 
     def _decode_whole(self, latents: torch.Tensor) -> Iterator[FrameBatch]:
@@ -208,6 +223,21 @@ class WanModel:
                     return
                 frames = _frames(batch)
             yield frames
+
+    def save_latents(self, latents: torch.Tensor, file: Path) -> None:
+        """See `VideoModel.save_latents`."""
+        try:
+            save_file({"latents": latents.cpu()}, file)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+    def load_latents(self, file: Path) -> torch.Tensor:
+        """See `VideoModel.load_latents`."""
+        try:
+            latents: torch.Tensor = load_file(file, device=str(self._device))["latents"]
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+        return latents
 
     def forget_prompts(self) -> None:
         """See `VideoModel.forget_prompts`."""
@@ -228,7 +258,11 @@ class WanModel:
 
 def stock_arguments(spec: ModelSpec, request: DenoiseRequest) -> dict[str, Any]:
     """What a request is to diffusers' pipelines, but for its text and its context."""
-    return {
+    experts = {}
+    if spec.expert_guidance is not None:  # a job that asks for a scale asks both experts
+        own = request.guidance_scale == spec.guidance_scale
+        experts["guidance_scale_2"] = spec.expert_guidance if own else request.guidance_scale
+    return experts | {
         "width": request.width,
         "height": request.height,
         "num_frames": request.num_frames,
@@ -274,18 +308,26 @@ def place(spec: ModelSpec, pipeline: WanPipeline, revision: str) -> WanModel:
     if not torch.cuda.is_available():
         return WanModel(spec, pipeline, revision, torch.device("cpu"), "cpu")
     device = torch.device("cuda", torch.cuda.current_device())
-    parts = (pipeline.transformer, pipeline.vae, pipeline.text_encoder)
+    experts = _transformers(pipeline)
+    parts = (*experts, pipeline.vae, pipeline.text_encoder)
     weights = [sum(p.nbytes for p in part.parameters()) / GIB for part in parts]
     there = pipeline.transformer.device.type == "cuda"
     with _device_errors():
         if there or _fits(spec, sum(weights)):
             pipeline.to(device)
             return WanModel(spec, pipeline, revision, device, RESIDENT)
-        roomy = _fits(spec, sum(weights[:2]))
-        for part, resident in zip(parts, (roomy, True, False), strict=True):
-            part.to(device) if resident else _stream(part, device)
+        roomy = _fits(spec, sum(weights[:-1]))
+        streamed = (pipeline.text_encoder,) if roomy else (pipeline.text_encoder, *experts)
+        for part in parts:
+            if part not in streamed:
+                part.to(device)
         placement = TEXT_STREAMED if roomy else STREAMED
-        return WanModel(spec, pipeline, revision, device, placement)
+        return WanModel(spec, pipeline, revision, device, placement, streamed)
+
+
+def _transformers(pipeline: WanPipeline) -> tuple[Any, ...]:
+    """The transformer, or the experts for noisy and for later steps."""
+    return tuple(filter(None, (pipeline.transformer, pipeline.transformer_2)))
 
 
 def _stream(module: torch.nn.Module, device: torch.device) -> None:

@@ -149,7 +149,7 @@ class Take:
         )
         told["sharpness"], _ = _over(energy, float(sharp[0]), _FLAT)
         lab = self.rows["lab"][at : at + NEAR].mean(0)
-        beyond = {name: _beyond(name, value) for name, value in judged.items()}
+        beyond = {name: over_bar(name, value) for name, value in judged.items()}
         return Seam(
             at_frame=int(at),
             colour_step=_neat(colour_step),
@@ -215,8 +215,8 @@ def _over(value: float, base: float, noise: float) -> tuple[float | None, float]
     return None, max(1.0, value / (2 * noise))  # twice: noise comes and goes
 
 
-def _beyond(name: str, value: float) -> float:
-    """How far a figure is beyond its bar, as a factor; at most 1 passes."""
+def over_bar(name: str, value: float) -> float:
+    """A figure of `BARS` as a factor of its bar; at most 1 passes."""
     low, high = BARS[name]
     if name == "direction":
         return (1 - value) / (1 - low)

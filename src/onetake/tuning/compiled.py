@@ -24,8 +24,9 @@ def apply(model: VideoModel) -> str:
     if refusal:
         return f"not compiled: {refusal}"
     torch._dynamo.config.recompile_limit = _RECOMPILATIONS  # noqa: SLF001 - its documented place
-    for block in model.pipeline.transformer.blocks:
-        block.compile(fullgraph=True)
+    for transformer in model.transformers:
+        for block in transformer.blocks:
+            block.compile(fullgraph=True)
     model.decoder.compile()
     return "the transformer's blocks, and what lies between the decoder's convolutions"
 

@@ -27,16 +27,18 @@ _AMPERE, _HOPPER = (8, 0), (9, 0)  # compute capabilities
 
 
 def apply(model: VideoModel) -> str:
-    """Change the transformer as suits the card, if its weights are there."""
-    transformer, card = model.pipeline.transformer, torch.cuda.is_available()
+    """Change the transformers as suits the card, if their weights are there."""
+    card = torch.cuda.is_available()
     kind, reason = suits(torch.cuda.get_device_capability() if card else None)
     if kind is None:
         return f"as loaded: {reason}"
-    if card and not all(weight.is_cuda for weight in transformer.blocks.parameters()):
+    weights = (weight for one in model.transformers for weight in one.blocks.parameters())
+    if card and not all(weight.is_cuda for weight in weights):
         return "as loaded: its weights go through the card"
     if card and not can_compile():  # uncompiled, quantising takes longer than it saves
         return "as loaded: Triton finds no C compiler"
-    eight_bit_linears(transformer, kind)
+    for transformer in model.transformers:
+        eight_bit_linears(transformer, kind)
     return f"{kind}: {reason}"
 
 

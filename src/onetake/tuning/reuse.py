@@ -23,8 +23,16 @@ from onetake.spec import VideoModel
 
 
 def apply(model: VideoModel) -> str:
-    """Let the transformer run for the steps of `computed_steps` and `guided_steps` alone."""
-    transformer = model.pipeline.transformer
+    """Let the transformers run for the steps of `computed_steps` and `guided_steps` alone."""
+    for transformer in model.transformers:
+        reuse_velocities(transformer)
+    steps = model.spec.num_inference_steps
+    run = len(computed_steps(steps)) + len(guided_steps(steps))
+    return f"{run} of {2 * steps} forwards are run for {steps} steps"
+
+
+def reuse_velocities(transformer: Any) -> None:
+    """Change a transformer in place; of two experts each goes on from velocities of its own."""
     kept = _Kept()
     stock: Callable[..., Any] = transformer.forward
 
@@ -41,16 +49,16 @@ def apply(model: VideoModel) -> str:
     # The pipelines open this before each forward, to tell which one it is.
     transformer.cache_context = cache_context
     transformer.forward = MethodType(forward, transformer)
-    steps = model.spec.num_inference_steps
-    run = len(computed_steps(steps)) + len(guided_steps(steps))
-    return f"{run} of {2 * steps} forwards are run for {steps} steps"
 
 
 class _Kept:
     """The last velocities with the prompt, and the last difference that it made."""
 
+    _step = -2
+
     def start(self, branch: str, step: int, sigma: float, steps: int) -> None:
-        if step == 0 and branch == "cond":
+        # Every step comes by, but the first of a second expert's is not number 0.
+        if branch == "cond" and step != self._step + 1:
             self._past: list[tuple[float, Tensor]] = []
             self._difference: Tensor | None = None
             self._computed, self._guided = set(computed_steps(steps)), set(guided_steps(steps))

@@ -19,8 +19,9 @@ _Embedded = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
 
 def apply(model: VideoModel) -> str:
-    """Change the model's transformer."""
-    deduplicate_timesteps(model.pipeline.transformer)
+    """Change the model's transformers."""
+    for transformer in model.transformers:
+        deduplicate_timesteps(transformer)
     return "embedded once each"
 
 
@@ -31,7 +32,7 @@ def deduplicate_timesteps(transformer: Any) -> None:
         _embed_condition(chosen), transformer.condition_embedder
     )
     for block in transformer.blocks:
-        block.forward = MethodType(_run_block(chosen), block)
+        block.forward = MethodType(_run_block(chosen, type(block).forward), block)
 
 
 class _Given:
@@ -71,7 +72,7 @@ def _embed_condition(given: _Given) -> Any:
     return forward
 
 
-def _run_block(given: _Given) -> Any:
+def _run_block(given: _Given, stock: Callable[..., Tensor]) -> Any:
     """A `WanTransformerBlock`'s forward with modulations (B, 2, 6, D): own, and of timestep 0."""
 
     def forward(
@@ -83,7 +84,6 @@ def _run_block(given: _Given) -> Any:
     ) -> Tensor:
         mask = given.mask
         if mask is None:
-            stock: Callable[..., Tensor] = type(block).forward
             return stock(block, hidden_states, encoder_hidden_states, temb, rotary_emb)
         modulations = (block.scale_shift_table.unsqueeze(0) + temb.float()).unbind(dim=2)
         shift, scale, gate, c_shift, c_scale, c_gate = (

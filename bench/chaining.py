@@ -1,0 +1,181 @@
+"""What each way to chain segments makes of a take: the table and the picture of docs/CHAINING.md.
+
+    python bench/chaining.py                 # an hour on two CPU cores
+    python bench/chaining.py naive default --takes 4 --segments 4
+
+Takes of the embedded model from prompts that were kept out of its training, two of each movement,
+128x128. Looks are judged by the evaluator of training/, which saw drawn clips only.
+"""
+
+import argparse
+import json
+import multiprocessing
+import random
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from onetake import chain, models
+from onetake.clip import FrameBatch
+from onetake.control import Control
+from onetake.job import Job
+from onetake.seams import SeamMeter
+from onetake.seams.colour import delta_e
+from onetake.settings import Settings
+from onetake.take import plan_job
+from onetake.telemetry import Stopwatch
+from training.captions import MOVEMENTS, Scene, caption, names
+from training.clips import random_scenes, with_movement
+from training.judge import Judge, load_judge
+
+RESULTS = Path(__file__).parent / "results" / "chaining.json"
+PLAIN = {"retries": 0, "colour_match": 0.0}
+# A way: the job's options, and whether the overlap is faded into.
+WAYS: dict[str, tuple[dict[str, Any], bool]] = {
+    "naive": (PLAIN | {"overlap_frames": 1}, False),
+    "1 frame, faded": (PLAIN | {"overlap_frames": 1}, True),
+    "5 frames, cut": (PLAIN | {"overlap_frames": 5}, False),
+    "5 frames, faded": (PLAIN | {"overlap_frames": 5}, True),
+    "9 frames, faded": (PLAIN | {"overlap_frames": 9}, True),
+    "17 frames, faded": (PLAIN | {"overlap_frames": 17}, True),
+    "5, one retry": (PLAIN | {"overlap_frames": 5, "retries": 1}, True),
+
+    "5, colours at 0.5": (PLAIN | {"overlap_frames": 5, "colour_match": 0.5}, True),
+
+}
+SIDE, FPS, SEGMENT = 128, 16, 33
+LAST = 17  # frames that are judged
+LOOKS = ("colour", "shape", "background")
+Row = dict[str, Any]
+
+def one(way: str, number: int, segments: int) -> Row:
+    """Make and measure one take in this process."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    options, faded = WAYS[way]
+    rng = random.Random(number)
+    movements = names(MOVEMENTS)
+    (scene,) = random_scenes(1, rng, keep_out=True)
+    scene = with_movement(scene, movements[number % len(movements)])
+    overlap = options.get("overlap_frames") or models.MODELS["tiny"].default_overlap
+    frames = SEGMENT + (segments - 1) * (SEGMENT - overlap)
+    asked = {
+        "prompt": caption(scene, rng, full=True), "model": "tiny", "size": f"{SIDE}*{SIDE}",
+        "num_frames": frames, "seed": number, **options,
+    }  # fmt: skip
+    settings = Settings()
+    _spec, _note, plan_for = plan_job(Job.parse(asked), settings)
+    plan = plan_for(None)
+    model = _loaded(settings)
+    if not faded:
+        chain.cross_fade = lambda before, _after: before  # type: ignore[assignment]
+    making = chain.Chain(model, plan, Stopwatch(), Control())
+    meter = SeamMeter(plan.seam_frames(), plan.num_frames)
+    take = np.concatenate(list(meter.through(making.frames())))
+    chain.cross_fade = _FADE
+    report = meter.report()
+    return {
+        "way": way, "take": number, "movement": movements[scene.movement],
+        "missing": plan.generated_frames - len(take),
+        "seams": [asdict(seam) for seam in report.seams],
+        "made": sum(tries.count for tries in making.tries.values()) or len(plan.segments) - 1,
+        **_looks(take, scene),
+        "curves": asdict(report.curves) if number == 0 else None,
+    }  # fmt: skip
+
+_FADE = chain.cross_fade
+
+def _loaded(settings: Settings, kept: list[Any] = []) -> Any:  # noqa: B006 - kept on purpose
+    if not kept:
+        kept.append(models.load(models.MODELS["tiny"], settings))
+    return kept[0]
+
+def _judge(kept: list[Judge] = []) -> Judge:  # noqa: B006 - kept on purpose
+    if not kept:
+        kept.append(load_judge())
+    return kept[0]
+
+def _looks(take: FrameBatch, scene: Scene) -> Row:
+    """What the evaluator says of both ends, and how colours and sharpness differ there."""
+    ends = {"first": take[:LAST], "last": take[-LAST:]}
+    row: Row = {}
+    colours, sharp = {}, {}
+    for name, part in ends.items():
+        video = torch.from_numpy(part).permute(3, 0, 1, 2)[None].float() / 255
+        said = _judge().name(video)
+        row[name] = {look: int(said[look][0]) == getattr(scene, look) for look in LOOKS}
+        colours[name] = _colours(part)
+        sharp[name] = np.mean([
+            np.square(cv2.Laplacian(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), cv2.CV_32F)).mean()
+            for f in part
+        ])  # fmt: skip
+    pairs = [delta_e(colours["first"][i], colours["last"][i]) for i in range(2)]
+    return row | {
+        "delta_e": [float(value) for value in pairs],
+        "sharpness": float(sharp["last"] / sharp["first"]),
+    }
+
+@torch.no_grad()
+def _colours(part: FrameBatch) -> list[Any]:
+    """Median Lab of the product and of what is behind it: movement does not change them."""
+    pixels = torch.from_numpy(part).permute(0, 3, 1, 2).float() / 255
+    share = _judge().looks(pixels)["mask"].sigmoid()
+    share = torch.nn.functional.interpolate(share, size=part.shape[1:3])[:, 0].numpy()
+    lab = np.stack([cv2.cvtColor(f.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for f in part])
+    inside, outside = lab[share > 0.9], lab[share < 0.1]  # noqa: PLR2004 - sure of it
+    return [np.median(some if len(some) else lab.reshape(-1, 3), axis=0) for some in (inside, outside)]
+
+def summary(rows: list[Row]) -> Row:
+    """One row of the table: means, and the worst after a slash."""
+    seams = [seam for row in rows for seam in row["seams"]]
+
+    def told(key: str) -> list[float]:
+        return [seam[key] for seam in seams if seam[key] is not None]
+
+    velocity, structure = told("velocity"), told("structure")
+    drift = [max(row["delta_e"]) for row in rows]
+
+    def right(end: str) -> float:
+        return mean(mean(row[end][look] for look in LOOKS) for row in rows)
+
+    return {
+        "missing or twice": sum(abs(row["missing"]) for row in rows)
+        + sum("duplicate" in seam["faults"] and seam["velocity"] is not None for seam in seams),
+        "velocity": mean(velocity),
+        "inside 0.7 to 1.4": mean(0.7 <= v <= 1.4 for v in velocity),
+        "structure": mean(structure), "structure, worst": max(structure),
+        "seams that pass": mean(not seam["faults"] for seam in seams),
+        "delta E": mean(drift), "delta E, worst": max(drift),
+        "sharpness": mean(row["sharpness"] for row in rows),
+        "right at first": right("first"), "right at last": right("last"),
+        "made a seam": mean(row["made"] / len(row["seams"]) for row in rows),
+    }  # fmt: skip
+
+def main(ways: list[str], takes: int, segments: int) -> None:
+    """All ways; results are written after each."""
+    kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    table: dict[str, Row] = kept.get("ways", {})
+    curves = kept.get("curves", {})
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        for way in ways:
+            rows = pool.starmap(one, [(way, n, segments) for n in range(takes)], chunksize=1)
+            table[way] = summary(rows)
+            curves[way] = rows[0]["curves"]
+            print(way, {key: round(value, 3) for key, value in table[way].items()}, flush=True)
+            about = {"takes": takes, "segments": segments, "size": SIDE}
+            RESULTS.write_text(json.dumps({**about, "ways": table, "curves": curves}, indent=1))
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("ways", nargs="*", default=list(WAYS))
+    parser.add_argument("--takes", type=int, default=24)
+    parser.add_argument("--segments", type=int, default=8)
+    asked = parser.parse_args()
+    main(asked.ways, asked.takes, asked.segments)

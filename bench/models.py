@@ -1,0 +1,64 @@
+"""What other models take of a card: bench/results/models.json.
+
+    python bench/models.py               # needs a GPU and 100 GB of host memory
+
+At full size with random weights, each in a process of its own and a few steps long: what is kept
+does not grow from step to step.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from profiles import STOCK, load
+
+from onetake.errors import DeviceError
+from onetake.models import measure
+from onetake.spec import DenoiseRequest
+
+RESULTS = Path(__file__).parent / "results" / "models.json"
+STEPS = 4
+# Model, way, GiB that the card is capped to.
+RUNS = (
+    ("wan2.2-t2v-a14b", STOCK, 24.0),
+    ("wan2.1-t2v-1.3b", "balanced", 12.0),
+    ("wan2.2-t2v-a14b", "exact", 24.0),
+)
+
+
+def one(name: str, way: str, card_gib: float) -> dict[str, object]:
+    """The figures of the longest segment at the first size, in this process."""
+    row: dict[str, object] = {"model": name, "way": way, "card_gib": card_gib}
+    try:
+        loaded, found = load(way, name=name, card_gib=card_gib)
+        spec = loaded[0] if way == STOCK else loaded.spec
+        width, height = spec.sizes[0]
+        asked = DenoiseRequest(
+            "a red bottle", "", width, height, spec.max_frames, STEPS, spec.guidance_scale,
+            spec.flow_shift, 1,
+        )  # fmt: skip
+        run = loaded[1] if way == STOCK else lambda asked: measure.measure(loaded, asked)
+        return row | found | {"job": run(asked)}
+    except (DeviceError, torch.OutOfMemoryError) as error:
+        return row | {"error": type(error).__name__}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="*", type=int, default=range(len(RUNS)), help="of RUNS")
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one is not None:
+        print(json.dumps(one(*RUNS[asked.one])))
+    else:
+        rows = []
+        for number in asked.runs:
+            command = [sys.executable, __file__, f"--one={number}"]
+            ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            rows.append(json.loads(ended.stdout.splitlines()[-1]))
+            print(rows[-1], flush=True)
+            card = torch.cuda.get_device_name()
+            RESULTS.write_text(json.dumps({"card": card, "steps": STEPS, "rows": rows}, indent=1))
