@@ -46,14 +46,13 @@ WAYS: dict[str, tuple[dict[str, Any], bool]] = {
     "9 frames, faded": (PLAIN | {"overlap_frames": 9}, True),
     "17 frames, faded": (PLAIN | {"overlap_frames": 17}, True),
     "5, one retry": (PLAIN | {"overlap_frames": 5, "retries": 1}, True),
-
     "5, colours at 0.5": (PLAIN | {"overlap_frames": 5, "colour_match": 0.5}, True),
-
 }
 SIDE, FPS, SEGMENT = 128, 16, 33
 LAST = 17  # frames that are judged
 LOOKS = ("colour", "shape", "background")
 Row = dict[str, Any]
+
 
 def one(way: str, number: int, segments: int) -> Row:
     """Make and measure one take in this process."""
@@ -90,17 +89,21 @@ def one(way: str, number: int, segments: int) -> Row:
         "curves": asdict(report.curves) if number == 0 else None,
     }  # fmt: skip
 
+
 _FADE = chain.cross_fade
+
 
 def _loaded(settings: Settings, kept: list[Any] = []) -> Any:  # noqa: B006 - kept on purpose
     if not kept:
         kept.append(models.load(models.MODELS["tiny"], settings))
     return kept[0]
 
+
 def _judge(kept: list[Judge] = []) -> Judge:  # noqa: B006 - kept on purpose
     if not kept:
         kept.append(load_judge())
     return kept[0]
+
 
 def _looks(take: FrameBatch, scene: Scene) -> Row:
     """What the evaluator says of both ends, and how colours and sharpness differ there."""
@@ -122,6 +125,7 @@ def _looks(take: FrameBatch, scene: Scene) -> Row:
         "sharpness": float(sharp["last"] / sharp["first"]),
     }
 
+
 @torch.no_grad()
 def _colours(part: FrameBatch) -> list[Any]:
     """Median Lab of the product and of what is behind it: movement does not change them."""
@@ -130,7 +134,10 @@ def _colours(part: FrameBatch) -> list[Any]:
     share = torch.nn.functional.interpolate(share, size=part.shape[1:3])[:, 0].numpy()
     lab = np.stack([cv2.cvtColor(f.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for f in part])
     inside, outside = lab[share > 0.9], lab[share < 0.1]  # noqa: PLR2004 - sure of it
-    return [np.median(some if len(some) else lab.reshape(-1, 3), axis=0) for some in (inside, outside)]
+    return [
+        np.median(some if len(some) else lab.reshape(-1, 3), axis=0) for some in (inside, outside)
+    ]
+
 
 def summary(rows: list[Row]) -> Row:
     """One row of the table: means, and the worst after a slash."""
@@ -158,6 +165,7 @@ def summary(rows: list[Row]) -> Row:
         "made a seam": mean(row["made"] / len(row["seams"]) for row in rows),
     }  # fmt: skip
 
+
 def main(ways: list[str], takes: int, segments: int) -> None:
     """All ways; results are written after each."""
     kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
@@ -171,6 +179,7 @@ def main(ways: list[str], takes: int, segments: int) -> None:
             print(way, {key: round(value, 3) for key, value in table[way].items()}, flush=True)
             about = {"takes": takes, "segments": segments, "size": SIDE}
             RESULTS.write_text(json.dumps({**about, "ways": table, "curves": curves}, indent=1))
+
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from test_wan import psnr
+from torch._dynamo.utils import counters
 from typer.testing import CliRunner
 
 from onetake import models
@@ -48,6 +49,22 @@ def test_it_makes_the_same_frames(small: Path, tiny: VideoModel) -> None:
     found, expected = frames(made), frames(tiny)
     other = frames(tiny, seed=4)
     assert psnr(found, expected) > max(30, psnr(other, expected) + 10)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch compiles for a CPU with g++")
+def test_compiled_layers_keep_the_usual_product() -> None:
+    """Torch has a kernel for int8 weights, made for single tokens: this form does not get it."""
+    layer = int8.Int8Linear((64, 32), bias=True)
+    layer.load_state_dict(
+        {"weight": torch.ones(32, 64, dtype=torch.int8), "scale": torch.ones(32).bfloat16(),
+         "bias": torch.ones(32).bfloat16()}, assign=True,
+    )  # fmt: skip
+    before = counters["inductor"]["woq_matcher_count"]
+    with torch.no_grad():
+        made = torch.compile(layer)(torch.ones(1, 300, 64).bfloat16())
+    assert (made == 65).all()
+    assert counters["inductor"]["woq_matcher_count"] == before
 
 
 def test_linear_layers_take_half_the_bytes(small: Path) -> None:

@@ -144,7 +144,7 @@ class WanModel:
                 pipeline.last_frame = _pixels(request.last_frame)
             asked["image"] = Image.fromarray(request.context[0])
         # A scheduler keeps the history of its steps: each segment has its own.
-        pipeline.scheduler = scheduler
+        self.pipeline.scheduler = self._context.scheduler = scheduler
         with torch.no_grad(), _device_errors():
             if request.guidance_scale > 1:
                 asked["negative_prompt_embeds"] = self._embed(request.negative_prompt)

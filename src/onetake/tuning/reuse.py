@@ -25,22 +25,23 @@ from onetake.spec import VideoModel
 def apply(model: VideoModel) -> str:
     """Let the transformers run for the steps of `computed_steps` and `guided_steps` alone."""
     for transformer in model.transformers:
-        reuse_velocities(transformer)
+        _reuse(transformer, model)
     steps = model.spec.num_inference_steps
     run = len(computed_steps(steps)) + len(guided_steps(steps))
     return f"{run} of {2 * steps} forwards are run for {steps} steps"
 
 
-def reuse_velocities(transformer: Any) -> None:
+def _reuse(transformer: Any, model: VideoModel) -> None:
     """Change a transformer in place; of two experts each goes on from velocities of its own."""
     kept = _Kept()
     stock: Callable[..., Any] = transformer.forward
 
     @contextmanager
-    def cache_context(
-        branch: str, *, step_index: int, sigma: float, num_inference_steps: int
-    ) -> Iterator[None]:
-        kept.start(branch, step_index, sigma, num_inference_steps)
+    def cache_context(branch: str, **_step: object) -> Iterator[None]:
+        # Text to video tells the step and its noise here, image to video does not.
+        scheduler = model.pipeline.scheduler
+        step = scheduler.step_index or 0
+        kept.start(branch, step, float(scheduler.sigmas[step]), len(scheduler.timesteps))
         yield
 
     def forward(_transformer: Any, *given: Any, **named: Any) -> tuple[Tensor]:
