@@ -1,6 +1,6 @@
-"""Write README's tables from the code, between `<!-- table: name -->` and `<!-- end -->`.
+"""Write the tables of PAGES from the code, between `<!-- table: name -->` and `<!-- end -->`.
 
-python docs/write_tables.py            # rewrites README.md
+python docs/write_tables.py
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from onetake import tables
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "CHAINING.md")
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -62,7 +62,23 @@ def quality() -> tables.Rows:
     return rows
 
 
-MEASURED = {"faults": faults, "loaders": loaders, "quality": quality, "speed": speed}
+def chaining() -> tables.Rows:
+    """What `bench/chaining.py` found last."""
+    found = json.loads((ROOT / "bench" / "results" / "chaining.json").read_text())
+    keys = list(next(iter(found["ways"].values())))
+    rows = [("way", *keys)]
+    for way, row in found["ways"].items():
+        rows.append((way, *(f"{row[key]:.3g}" for key in keys)))
+    return rows
+
+
+MEASURED = {
+    "chaining": chaining,
+    "faults": faults,
+    "loaders": loaders,
+    "quality": quality,
+    "speed": speed,
+}
 
 
 def with_tables(text: str) -> str:
@@ -76,4 +92,5 @@ def with_tables(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text()))
+    for page in PAGES:
+        page.write_text(with_tables(page.read_text()))

@@ -135,6 +135,14 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"video": "data:video/mp4;base64,AAAA"}, "video: is no MP4, MOV or WebM video"),
     ({"last_image": uri(b"")}, "last_image: "),
     (
+        {"loop": True, "last_image": uri(b"")},
+        "loop: ends the take on its own first frame; leave last_image out",
+    ),
+    ({"loop": "yes"}, "loop: 'yes' is neither true nor false"),
+    ({"retries": 4}, "retries: 4 is too large; the nearest legal value is 3"),
+    ({"colour_match": 1.5}, "colour_match: 1.5 is too large; the nearest legal value is 1"),
+    ({"color_match": 0.5}, "color_match: is no field of a job; did you mean colour_match?"),
+    (
         {"last_image": uri(b""), "duration": 0.5},
         "last_image: needs a take of at least 14 generated frames; ask for a longer one",
     ),

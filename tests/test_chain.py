@@ -186,3 +186,12 @@ def test_a_segment_is_not_passed_on_before_the_next_has_faded_it() -> None:
     while len(model.requests) < 2:
         ahead, seen = seen, seen + len(next(stream))
     assert ahead == plan.segments[0].kept_frames - 5
+
+
+def test_a_loop_ends_on_its_own_first_frame() -> None:
+    """The last request is given the take's first frame, and no other is."""
+    _, numbers, model, _ = chained({"duration": 4, "loop": True})
+    ends = [request.last_frame for request in model.requests]
+    assert numbers == list(range(64))
+    assert [end is None for end in ends] == [True] * (len(ends) - 1) + [False]
+    assert (ends[-1] == 0).all()

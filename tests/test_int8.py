@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import WanPipeline
 from safetensors.torch import load_file, save_file
 from test_wan import psnr
 from torch._dynamo.utils import counters
@@ -190,3 +191,38 @@ def test_load_reads_the_small_form(small: Path, tmp_path: Path) -> None:
     settings = Settings(weights_dir=tmp_path, hub_cache=tmp_path)
     model = load(SPEC, settings)
     assert model.revision.endswith("-int8")
+
+
+@pytest.fixture(scope="module")
+def two_experts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded model with its transformer twice, in the layout of A14B."""
+    folder = tmp_path_factory.mktemp("weights") / SPEC.name
+    one = load_pipeline(embedded_weights(), torch.device("cpu"))
+    components = {**one.components, "transformer_2": one.transformer}
+    WanPipeline(**components, expand_timesteps=True, boundary_ratio=0.875).save_pretrained(folder)
+    return folder
+
+
+def test_both_experts_are_loaded_and_quantised(two_experts: Path, tmp_path: Path) -> None:
+    """The second has its own files, in either form, and the step between them is kept."""
+    small_folder = tmp_path / "small"
+    int8.quantise(SPEC, two_experts, "r", small_folder, [], lambda _step: None)
+    for folder in (two_experts, small_folder):
+        pipeline = load_pipeline(folder, torch.device("cpu"))
+        assert pipeline.config.boundary_ratio == 0.875
+        first, second = pipeline.transformer.state_dict(), pipeline.transformer_2.state_dict()
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[name], second[name]) for name in first)
+    assert (small_folder / "transformer_2" / "model.safetensors").is_file()
+
+
+def test_an_adapter_for_two_experts_is_refused(
+    two_experts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A LoRA file is for one of them, and does not say for which."""
+    monkeypatch.setenv("ONETAKE_WEIGHTS_DIR", str(two_experts.parent))
+    file = tmp_path / "style.safetensors"
+    file.write_bytes(b"")
+    ended = CliRunner().invoke(app, ["weights", "quantise", SPEC.name, "--lora", str(file)])
+    assert ended.exit_code == 1
+    assert "has two experts" in ended.output

@@ -199,6 +199,24 @@ def test_the_last_segment_ends_on_the_given_frame(length: float, first: dict, ov
     assert last.start_frame + last.kept_frames == plan.generated_frames
 
 
+@pytest.mark.parametrize("overlap", [1, 5, 9, 17])
+@pytest.mark.parametrize("given", [{}, {"image": "x"}])
+def test_a_loop_gives_its_last_latent_away(overlap: int, given: dict[str, str]) -> None:
+    """Whatever its length, the last segment makes the kept frames and a latent that is dropped."""
+    for length in range(20, 160):
+        asked = {"num_frames": length, "loop": True, "overlap_frames": overlap, **given}
+        segments = planned(asked, TINY).segments
+        last = segments[-1]
+        assert last.ends_on
+        assert len(segments) > 1
+        assert last.num_frames == last.overlap_frames + last.kept_frames + TINY.frame_step
+        assert sum(segment.kept_frames for segment in segments) == length
+        for segment in segments:
+            assert 0 < segment.kept_frames <= segment.new_frames
+            assert TINY.min_frames <= segment.num_frames <= TINY.max_frames
+            assert segment.num_frames % TINY.frame_step == 1
+
+
 @given(
     st.integers(1, 400),
     st.sampled_from([Fraction(24), Fraction(30000, 1001), Fraction(50), Fraction(12)]),

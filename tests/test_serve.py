@@ -500,6 +500,25 @@ class TestDesk:
         own._forget()
         assert list(own._entries.values()) == entries[4:]
 
+    def test_a_take_cut_short_has_a_link_and_an_error(self) -> None:
+        """What was made before a segment failed is the output of the failed job."""
+
+        async def make(_job: dict[str, Any]) -> dict[str, Any]:
+            return {"video_url": "u", "error": "out_of_memory: segment 2 of 3 failed"}
+
+        async def one() -> dict[str, Any]:
+            own = Desk(Settings())
+            entry = own.submit({"input": {}})
+            working = asyncio.create_task(own.work(make))
+            await entry.ended.wait()
+            own.leave()
+            await working
+            return entry.status()
+
+        status = asyncio.run(one())
+        assert (status["status"], status["output"]) == ("FAILED", {"video_url": "u"})
+        assert status["error"] == "out_of_memory: segment 2 of 3 failed"
+
     def test_a_lost_card_ends_the_pod(self) -> None:
         """The job is answered, those that wait are told, and no more are taken."""
 

@@ -157,6 +157,18 @@ def test_a_take_ends_on_the_given_picture(
     assert with_image or psnr(frames[-1], drawn[-1]) > psnr(frames[0], drawn[-1]) + 3
 
 
+def test_a_loop_ends_where_it_began(worker: Worker) -> None:
+    """Its last frame is followed by its first, which is not shown twice."""
+    asked = {"prompt": "a red ball on a white background", "size": "128*128"}
+    looped, open_ended = (
+        frames_of(answered(worker, {**asked, "duration": 3, "seed": 5, "loop": loop})["video_url"])
+        for loop in (True, False)
+    )
+    assert len(looped) == len(open_ended) == 48
+    assert psnr(looped[-1], looped[0]) > psnr(open_ended[-1], open_ended[0]) + 3
+    assert psnr(looped[-1], looped[0]) < 45
+
+
 def test_a_storyboard_is_shot_by_shot(worker: Worker) -> None:
     """Each part shows what its own prompt says, and the answer tells the cut from the seam."""
     shots = [
@@ -402,7 +414,7 @@ def test_a_failed_segment_keeps_those_before(fault: Exception, code: str, worker
     resumed = answered(worker, {**asked, "resume": "cut"}, "anew")
     assert worker._model.denoised == 1
     assert psnr(frames_of(resumed["video_url"]), whole) > 35
-    assert not list((worker.settings.kept / "segments").iterdir())
+    assert not worker.settings.kept.exists()
 
 
 def test_only_what_failed_can_be_resumed(worker: Worker) -> None:

@@ -73,6 +73,7 @@ class Chain:
         self._saved, self._last_try = saved, last_try
         self._meter = _Meter(plan, control)
         self._colours = _colours(plan)
+        self._first: FrameBatch | None = None  # of the take
         self.tries: dict[int, Tries] = {}  # by the segment's index, of those that a gate saw
         self.failure: OnetakeError | None = None  # that ended the take after a whole segment
         self.finished = 0  # segments
@@ -134,6 +135,8 @@ class Chain:
                 if self._colours and len(own):
                     own = self._colours.matched(own, segment.index)
                 kept -= len(own)
+                if self._first is None and len(own):
+                    self._first = own[:1]
                 yield own
         except Exception:  # what came before is not lost with it
             if held is not None:
@@ -186,7 +189,8 @@ class Chain:
         return latents, frames
 
     def _denoised(self, segment: Segment, context: FrameBatch | None) -> Any:
-        last = self._inputs.last_frame if segment.ends_on else None
+        given = self._first if self._plan.loops else self._inputs.last_frame
+        last = given if segment.ends_on else None
         with self._clock.stage("denoise"):
             request = _request(self._plan, segment, context, last)
             return self._model.denoise(request, self._meter.denoised)

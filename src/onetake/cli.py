@@ -103,13 +103,16 @@ def generate(
         raise _refused(error) from error
     if as_json:
         print(result.model_dump_json(indent=2))
-        return
-    for note in result.notes:
-        err.print(f"note: {note}", markup=False)
-    print(
-        f"{output}: {result.duration:g} s, {result.width}x{result.height}, {result.fps:g} fps, "
-        f"{result.model}, seed {result.seed}"
-    )
+    else:
+        for note in result.notes:
+            err.print(f"note: {note}", markup=False)
+        print(
+            f"{output}: {result.duration:g} s, {result.width}x{result.height}, {result.fps:g} fps, "
+            f"{result.model}, seed {result.seed}"
+        )
+    if result.error:
+        err.print(result.error, highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1)
 
 
 @app.command()

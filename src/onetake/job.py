@@ -72,6 +72,7 @@ class Job(_Asked):
         description="First frame: https URL, data URI, base64, or a file of the worker's volume",
     )
     last_image: str | None = Field(None, min_length=1, description="Frame to end on")
+    loop: bool = Field(default=False, description="End where it began, to be shown over and over")
     video: str | None = Field(
         None, min_length=1, description="A clip to extend, at its own size and rate"
     )
@@ -173,6 +174,9 @@ class Job(_Asked):
                 raise JobError(
                     name, "is what the durations of the segments add up to; leave it out"
                 )
+        for name in ("last_image", "video"):
+            if self.loop and getattr(self, name) is not None:
+                raise JobError("loop", f"ends the take on its own first frame; leave {name} out")
         self._check_size()
         for name in ("image", "size", "width", "resolution", "aspect_ratio", "fps"):
             if self.video and getattr(self, name) is not None:

@@ -49,6 +49,7 @@ class Plan:
     generated_fps: int
     generated_frames: int  # kept of what the segments make; the surplus is trimmed
     segments: tuple[Segment, ...]
+    loops: bool  # the last segment ends on the take's first frame
     retries: int  # of each segment that continues another, at most
     colour_match: float  # 0 to 1: how far colours are drawn back to the first segment's
     notes: tuple[str, ...]
@@ -179,8 +180,8 @@ def plan_take(
         given = max(count for count in (1, *spec.overlaps) if count <= min(overlap, there))
         notes.append("the video's sound is left out, if it has any")
     parts = _parts(job, spec, fps, num_frames, prompts)
-    ends_on = job.last_image is not None
-    segments = segments_of(parts, spec, overlap, seed, ends_on=ends_on, given=given)
+    ends_on = job.loop or job.last_image is not None
+    segments = segments_of(parts, spec, overlap, seed, ends_on=ends_on, given=given, loop=job.loop)
     steps = job.num_inference_steps or spec.num_inference_steps
     retries = RETRIES if job.retries is None else job.retries
     runs = forwards(steps, guided=guidance > 1, reuse="reuse" in profile.techniques)
@@ -203,6 +204,7 @@ def plan_take(
         generated_fps=spec.native_fps,
         generated_frames=parts[-1].end,
         segments=segments,
+        loops=job.loop,
         retries=retries,
         colour_match=COLOUR_MATCH if job.colour_match is None else job.colour_match,
         notes=tuple(notes),
@@ -262,7 +264,7 @@ def _placed(
 
 
 def _check_supported(job: Job, spec: ModelSpec) -> None:
-    for field in ("image", "last_image", "video"):
+    for field in ("image", "last_image", "loop", "video"):
         if getattr(job, field) and not spec.takes_image:
             raise JobError(
                 field, f"{spec.name} takes text alone; leave it out or ask for another model",

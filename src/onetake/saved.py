@@ -1,10 +1,11 @@
 """Segments that are denoised, kept while their job runs, so that a failed one need not begin anew.
 
-Latents are small (10 MB for 121 frames of 1280x704) and decode to the same frames again. They lie
+Latents are small (20 MB for 121 frames of 1280x704) and decode to the same frames again. They lie
 in a folder of the job's name on the volume, with a mark of what was asked but none of its words,
 and are deleted when the take is stored.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -83,6 +84,9 @@ class SavedSegments:
         for about in self._folder.parent.glob(f"*/{_ABOUT}"):
             if time.time() - about.stat().st_mtime > _KEPT_SECONDS:
                 shutil.rmtree(about.parent, ignore_errors=True)
+        with contextlib.suppress(OSError):  # not empty: others are kept
+            self._folder.parent.rmdir()
+            self._folder.parent.parent.rmdir()
 
     def _file(self, index: int, model: VideoModel) -> Path:
         return self._folder / f"{index}-{model.spec.name}-{model.revision}.latents"

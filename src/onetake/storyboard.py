@@ -45,8 +45,9 @@ class Segment:
 
 
 def segments_of(
-    parts: Sequence[Part], spec: ModelSpec, overlap: int, seed: int, *, ends_on: bool, given: int
-) -> tuple[Segment, ...]:
+    parts: Sequence[Part], spec: ModelSpec, overlap: int, seed: int, *, ends_on: bool, given: int,
+    loop: bool = False,
+) -> tuple[Segment, ...]:  # fmt: skip
     """The segments of all parts, as few as the model allows.
 
     Args:
@@ -57,13 +58,17 @@ def segments_of(
         ends_on: the take ends on a given frame, which a segment can that has a context.
         given: frames that the first segment starts with: a picture, or the end of a clip. The last
             of them is the first of the take.
+        loop: the given frame that it ends on is its own first one.
     """
+    # Room for the last latent, which is dropped, and for making the rest whole latents.
+    spare = 2 * spec.frame_step - 1 if loop else 0
     made: list[Segment] = []
     for number, part in enumerate(parts):
         lead = 0 if part.cut else overlap if made else max(0, given - 1)
         last = ends_on and number == len(parts) - 1
-        at_least = 1 if not last or lead or (given and not made) else 2
-        for kept, start, num_frames in _runs(part, spec, lead, overlap, at_least):
+        at_least = 1 if not last or lead or (given and not made and not loop) else 2
+        roomy = replace(part, end=part.end + spare) if last else part
+        for kept, start, num_frames in _runs(roomy, spec, lead, overlap, at_least):
             index = len(made)
             first = start == part.start
             own = part.seed if first else None
@@ -79,31 +84,38 @@ def segments_of(
                     kept_frames=kept,
                 )
             )
-    return tuple(_ending(made, spec) if ends_on else made)
+    return tuple(_ending(made, spec, spare) if ends_on else made)
 
 
-def _ending(made: list[Segment], spec: ModelSpec) -> list[Segment]:
+def _ending(made: list[Segment], spec: ModelSpec, spare: int) -> list[Segment]:
     """The last segment as long as what is kept of it, for its end is the given frame.
 
-    A latent's frames, which all show that frame, may be lost of it, but no more.
+    A latent's frames, which all show that frame, may be lost of it, but no more. In a loop they all
+    are lost, else it would halt where it starts over: the rest is whole latents, so that the
+    segment before may have to lend some frames.
 
     Raises:
         JobError: the take is shorter than the model's shortest segment.
     """
     *before, last = made
-    shortest = spec.min_frames - spec.frame_step + 1
-    lacking = max(0, shortest - last.overlap_frames - last.kept_frames)
+    lost = spec.frame_step if spare else 0
+    last = replace(last, kept_frames=last.kept_frames - spare)
+    shortest = spec.min_frames - (lost or spec.frame_step - 1)
+    lacking = max(0, shortest - last.overlap_frames - last.kept_frames, lost - last.kept_frames)
+    if spare:
+        lacking += -(last.kept_frames + lacking) % spec.frame_step
     if lacking:
         if not before or before[-1].kept_frames <= lacking:
-            problem = f"needs a take of at least {shortest} generated frames; ask for a longer one"
-            raise JobError("last_image", problem)
+            field, least = ("loop", 2 * spec.min_frames) if spare else ("last_image", shortest)
+            problem = f"needs a take of at least {least} generated frames; ask for a longer one"
+            raise JobError(field, problem)
         before[-1] = replace(before[-1], kept_frames=before[-1].kept_frames - lacking)
     kept = last.kept_frames + lacking
     return [
         *before,
         replace(
             last,
-            num_frames=_whole(max(kept + last.overlap_frames, spec.min_frames), spec),
+            num_frames=_whole(max(kept + last.overlap_frames + lost, spec.min_frames), spec),
             start_frame=last.start_frame - lacking,
             kept_frames=kept,
             ends_on=True,

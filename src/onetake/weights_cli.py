@@ -128,6 +128,8 @@ def quantise(
         )
         if original is None:
             raise SettingsError("ONETAKE_WEIGHTS_DIR", f"holds no weights of {name}; fetch them")
+        if lora and (original / "transformer_2").is_dir():
+            raise SettingsError("--lora", f"{name} has two experts, which LoRA files are not for")
         folder = models.small_form((to or settings.weights_dir) / spec.name)
         folder.parent.mkdir(parents=True, exist_ok=True)
         revision, adapters = models.weights_revision(original), [_lora(text) for text in lora or []]

@@ -70,7 +70,9 @@ class Entry:
                 told["executionTime"] = _milliseconds(self._started_at, self.ended_at)
         if self.error:
             told["error"] = self.error
-        elif self.output and self.state != State.CANCELLED:
+        # Of a failed job what was made, not how far it was.
+        whole = not self.error or "video_url" in self.output
+        if self.output and whole and self.state != State.CANCELLED:
             told["output"] = self.output
         return told
 
@@ -166,7 +168,10 @@ class Desk:
         if entry.ended.is_set():  # meanwhile, by `cancel` or `leave`
             return
         reply = making.result()
-        if error := reply.get("error"):
+        if error := reply.pop("error", None):
+            if "video_url" in reply:
+                reply.pop("refresh_worker", None)
+                entry.tell(reply)
             self._end(entry, State.FAILED, error)
             if error.startswith("device_lost"):  # no further job can be made by this process
                 self.lost = error
