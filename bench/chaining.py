@@ -1,7 +1,7 @@
 """What each way to chain segments makes of a take: the table and the picture of docs/CHAINING.md.
 
     python bench/chaining.py                 # an hour on two CPU cores
-    python bench/chaining.py naive "5 frames, faded" --takes 4 --segments 4
+    python bench/chaining.py naive "9 frames, faded" --takes 4 --segments 4
     python bench/chaining.py --only-long     # the picture alone
 
 Takes of the embedded model from prompts that were kept out of its training, two of each movement,
@@ -40,7 +40,7 @@ from training.judge import Judge, load_judge
 
 RESULTS = Path(__file__).parent / "results" / "chaining.json"
 PICTURE = Path(__file__).parents[1] / "docs" / "chaining.png"
-PLAIN = {"retries": 0, "colour_match": 0.0}
+PLAIN = {"retries": 0, "colour_match": 0.0, "history_noise": 0.0}
 # A way: the job's options, and whether the overlap is faded into.
 WAYS: dict[str, tuple[dict[str, Any], bool]] = {
     "naive": (PLAIN | {"overlap_frames": 1}, False),
@@ -50,6 +50,7 @@ WAYS: dict[str, tuple[dict[str, Any], bool]] = {
     "9 frames, faded": (PLAIN | {"overlap_frames": 9}, True),
     "17 frames, faded": (PLAIN | {"overlap_frames": 17}, True),
     "5, one retry": (PLAIN | {"overlap_frames": 5, "retries": 1}, True),
+    "5, noise at 0.05": (PLAIN | {"overlap_frames": 5, "history_noise": 0.05}, True),
     "5, colours at 0.5": (PLAIN | {"overlap_frames": 5, "colour_match": 0.5}, True),
 }
 SIDE, FPS, SEGMENT = 128, 16, 33
@@ -138,7 +139,7 @@ _FADE = chain.cross_fade
 _LOWEST, _HIGHEST = 0.7, 1.4  # of the velocity, as `onetake seams` has it
 _SURE = 0.9  # of the evaluator's mask
 LONG = 60  # seconds
-LONG_WAYS = ("naive", "5 frames, faded")
+LONG_WAYS = ("naive", "9 frames, faded")
 
 
 def _loaded(settings: Settings, kept: list[Any] = []) -> Any:  # noqa: B006 - kept on purpose

@@ -114,8 +114,8 @@ def test_plan_tells_segments_memory_and_time(onetake) -> None:
     """A plan for a model whose weights are not here runs nothing and tells all."""
     asked = ["--prompt", "a", "--model", "wan2.2-ti2v-5b", "--duration", "12", "--seed", "1"]
     told = json.loads(onetake("plan", *asked, "--json").stdout)
-    assert [segment["num_frames"] for segment in told["plan"]["segments"]] == [101, 101, 101]
-    assert told["seams_at"] == [101, 197]
+    assert [segment["num_frames"] for segment in told["plan"]["segments"]] == [105, 105, 105]
+    assert told["seams_at"] == [105, 201]
     assert told["plan"]["estimate"]["card"] == "NVIDIA GeForce RTX 4090"
     assert told["plan"]["estimate"]["seconds"] > 60
     shown = onetake("plan", *asked).stdout

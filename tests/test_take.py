@@ -55,8 +55,8 @@ def test_the_answer_is_true_to_the_file(worker: Worker) -> None:
     assert answer["result"] == answer["video_url"]
     assert (answer["model"], answer["profile"]) == ("tiny", "exact")
     assert answer["revision"].startswith("sha256-")
-    assert [seam["at_frame"] for seam in answer["seams"]] == [25, 45]
-    assert all(seam["overlap_frames"] == 5 for seam in answer["seams"])
+    assert [seam["at_frame"] for seam in answer["seams"]] == [29, 49]
+    assert all(seam["overlap_frames"] == 9 for seam in answer["seams"])
     poster = np.asarray(Image.open(unquote(urlsplit(answer["poster_url"]).path)))
     assert psnr(poster, frames[0]) > 25
 
@@ -179,7 +179,7 @@ def test_a_storyboard_is_shot_by_shot(worker: Worker) -> None:
     asked = {"prompt": "white background", "segments": shots, "seed": 5, "size": "128*128"}
     answer = answered(worker, asked)
     assert (answer["num_frames"], answer["duration"]) == (48, 3.0)
-    assert [(s["at_frame"], s["overlap_frames"]) for s in answer["seams"]] == [(16, 5), (32, 0)]
+    assert [(s["at_frame"], s["overlap_frames"]) for s in answer["seams"]] == [(16, 9), (32, 0)]
     assert [s["figures"] is None for s in answer["seams"]] == [False, True]
     assert answer["seams"][0]["figures"]["duplicate"] > 0.3
     assert [s["prompt"] for s in answer["plan"]["segments"]] == [
@@ -407,8 +407,8 @@ def test_a_failed_segment_keeps_those_before(fault: Exception, code: str, worker
     assert "secret" not in str(cut)
     assert cut.get("refresh_worker", False) is (code != "internal_error")
     frames = frames_of(cut["video_url"])
-    assert len(frames) == cut["num_frames"] == 45
-    assert [seam["at_frame"] for seam in cut["seams"]] == [25]
+    assert len(frames) == cut["num_frames"] == 49
+    assert [seam["at_frame"] for seam in cut["seams"]] == [29]
     assert psnr(frames[:40], whole[:40]) > 35
     worker._model = FailingLate(model, fault)
     resumed = answered(worker, {**asked, "resume": "cut"}, "anew")

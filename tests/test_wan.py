@@ -1,5 +1,7 @@
 """The Wan family against the stock pipelines, on the embedded model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -101,6 +103,17 @@ def test_the_context_is_kept(count: int, tiny: WanModel) -> None:
     pinned = (count - 1) // 4 + 1
     torch.testing.assert_close(latents[:, :, :pinned], (encoded - mean) / std, atol=0.1, rtol=0.05)
     assert latents.shape[2] == 5
+
+
+def test_noise_on_the_context_is_faint_and_the_seed_s(tiny: WanModel) -> None:
+    """The pinned latents differ by so many deviations, the same for the same seed."""
+    context = made(tiny, ASKED)[:5]
+    clean, noisy, again = (
+        tiny.denoise(replace(ASKED, context=context, context_noise=noise), lambda _step: None)
+        for noise in (0.0, 0.05, 0.05)
+    )
+    assert float((noisy - clean)[:, :, :2].std()) == pytest.approx(0.05, rel=0.1)
+    assert torch.equal(noisy, again)
 
 
 def test_steps_are_reported_in_order(tiny: WanModel) -> None:

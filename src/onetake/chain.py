@@ -249,6 +249,7 @@ def _request(
         seed=segment.seed,
         context=context,
         last_frame=last_frame,
+        context_noise=plan.history_noise if segment.index else 0.0,
     )
 
 

@@ -122,6 +122,9 @@ class Job(_Asked):
     colour_match: float | None = Field(
         None, ge=0, le=1, description="How far colours are drawn back to the first segment's"
     )
+    history_noise: float | None = Field(
+        None, ge=0, le=0.5, description="Noise on what a further segment continues from"
+    )
     resume: str | None = Field(
         None,
         pattern=_JOB_ID,

@@ -23,7 +23,7 @@ from onetake.spec import ModelSpec, Profile
 from onetake.storyboard import Part, Segment, segments_of
 
 DEFAULT_DURATION = 5.0  # seconds, as on RunPod's public endpoints
-RETRIES, COLOUR_MATCH = 0, 0.0  # chosen by bench/chaining.py (docs/CHAINING.md)
+RETRIES, COLOUR_MATCH, HISTORY_NOISE = 0, 0.0, 0.0  # chosen by bench/chaining.py (docs/CHAINING.md)
 _NTSC = {23.976: Fraction(24000, 1001), 29.97: Fraction(30000, 1001), 59.94: Fraction(60000, 1001)}
 
 
@@ -52,6 +52,7 @@ class Plan:
     loops: bool  # the last segment ends on the take's first frame
     retries: int  # of each segment that continues another, at most
     colour_match: float  # 0 to 1: how far colours are drawn back to the first segment's
+    history_noise: float  # deviations, on the latents that a further segment continues from
     notes: tuple[str, ...]
     estimate: Estimate
 
@@ -207,6 +208,7 @@ def plan_take(
         loops=job.loop,
         retries=retries,
         colour_match=COLOUR_MATCH if job.colour_match is None else job.colour_match,
+        history_noise=HISTORY_NOISE if job.history_noise is None else job.history_noise,
         notes=tuple(notes),
         estimate=_estimate(spec, profile, made_size, segments, runs, terms, retries),
     )

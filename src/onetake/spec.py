@@ -102,6 +102,7 @@ class DenoiseRequest:
     seed: int
     context: FrameBatch | None = None
     last_frame: FrameBatch | None = None
+    context_noise: float = 0.0  # standard deviations of noise on the context's latents
 
 
 class VideoModel(Protocol):

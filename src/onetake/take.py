@@ -146,6 +146,8 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
             with clock.stage("store"):
                 links = store_take(ledger.store, job.output, files, control)
         except StageError as error:
+            if rendered.chain.failure:  # its segments are kept, from which more can be made
+                raise
             raise ledger.keep(files, asked, result(NO_LINKS), error) from error
         for stage, seconds in clock.timings().items():
             worker.counters.add(f"seconds_{stage}", seconds)

@@ -45,6 +45,7 @@ class _ContextPipeline(WanImageToVideoPipeline):  # type: ignore[misc]  # diffus
 
     context: torch.Tensor | None = None  # (1, 3, 4j+1, h, w) in [-1, 1], set before each call
     last_frame: torch.Tensor | None = None  # (1, 3, 1, h, w)
+    context_noise = 0.0  # on the context's latents, in standard deviations
 
     def prepare_latents(  # noqa: PLR0913, PLR0917 - the stock signature
         self,
@@ -77,6 +78,9 @@ class _ContextPipeline(WanImageToVideoPipeline):  # type: ignore[misc]  # diffus
         condition = torch.zeros_like(noise)
         mask = torch.ones(1, 1, *shape[2:], dtype=dtype, device=device)
         encoded = self._encode(context, noise)
+        if self.context_noise:
+            faint = randn_tensor(encoded.shape, generator=generator, device=device, dtype=dtype)
+            encoded = encoded + self.context_noise * faint
         pinned = encoded.shape[2]
         condition[:, :, :pinned] = encoded
         mask[:, :, :pinned] = 0
@@ -140,6 +144,7 @@ class WanModel:
         if request.context is not None:
             pipeline = self._context
             pipeline.context = _pixels(request.context)
+            pipeline.context_noise = request.context_noise
             if request.last_frame is not None:
                 pipeline.last_frame = _pixels(request.last_frame)
             asked["image"] = Image.fromarray(request.context[0])
