@@ -143,7 +143,7 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"colour_match": 1.5}, "colour_match: 1.5 is too large; the nearest legal value is 1"),
     ({"color_match": 0.5}, "color_match: is no field of a job; did you mean colour_match?"),
     (
-        {"last_image": uri(b""), "duration": 0.5},
+        {"last_image": uri(b""), "duration": 0.2},
         "last_image: needs a take of at least 14 generated frames; ask for a longer one",
     ),
     ({"promt": "a"}, "unknown_field: promt: is no field of a job; did you mean prompt?"),

@@ -166,7 +166,7 @@ class TestOneWorker:
         bench.queue.wait_until(lambda: len(bench.queue.jobs["kept"].results) == 2, WAIT)
         delivered = bench.queue.jobs["kept"].results[1]["output"]
         assert len(video_at(delivered["video_url"])) == 16
-        assert not list((bench.folder / "kept").iterdir())
+        assert not list((bench.folder / "kept").glob("*.*"))
         bench.queue.submit(QUICK, id="kept")
         bench.queue.wait_until(lambda: len(bench.queue.jobs["kept"].results) == 3, WAIT)
         again = bench.queue.jobs["kept"].results[2]["output"]

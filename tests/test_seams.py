@@ -4,6 +4,7 @@ import json
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -32,6 +33,9 @@ def clips() -> dict[str, FrameBatch]:
     movements = names(MOVEMENTS)
     scenes = random_scenes(len(movements), rng)
     scenes = [with_movement(s, name) for s, name in zip(scenes, movements, strict=True)]
+    # A turntable's outline narrows and widens again: slow, it does not turn round in the middle.
+    spin = movements.index("spin")
+    scenes[spin] = replace(scenes[spin], speed=0)
     made = make_clips(scenes, 2 * MIDDLE, 96, 160, rng)
     drawn = {}
     for number, name in enumerate(movements):

@@ -34,8 +34,8 @@ CARDS = {
 }
 DEFAULT_CARD = "NVIDIA GeForce RTX 4090"
 # Shares of those rates that an H200 attained in the default job: 100 forwards of 517 TFLOP in
-# 89.1 s, and decoding, 2,011 TFLOP in 3.3 s (bench/results/profiles.json).
-FORWARD_ATTAINED, DECODE_ATTAINED = 0.59, 0.61
+# 91.1 s, and decoding, 2,011 TFLOP in 3.4 s (bench/results/profiles.json).
+FORWARD_ATTAINED, DECODE_ATTAINED = 0.57, 0.59
 CPU_TFLOPS = 0.055  # attained by two cores on the embedded model: 0.14 TFLOP in 2.6 s
 CPU = "CPU"
 
