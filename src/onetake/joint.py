@@ -14,7 +14,8 @@ LOOKED_AT = 17  # frames before a seam that a gate looks at
 
 def cross_fade(before: FrameBatch, after: FrameBatch) -> FrameBatch:
     """From ``before`` into ``after``, both uint8 (n, height, width, 3) of the same moments."""
-    share = (np.arange(1, len(before) + 1) / (len(before) + 1))[:, None, None, None]
+    steps = np.arange(1, len(before) + 1, dtype=np.float32) / (len(before) + 1)
+    share = steps[:, None, None, None]
     mixed = before * (1 - share) + after * share
     faded: FrameBatch = mixed.round().astype(np.uint8)
     return faded
