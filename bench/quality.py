@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from onetake.clip import FrameBatch
 from onetake.models.wan import stock_arguments
 from onetake.settings import Settings
 from onetake.spec import DenoiseRequest, ModelSpec
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from training.captions import caption
 from training.clips import random_scenes
 from training.judge import ATTRIBUTES, load_judge
