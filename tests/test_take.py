@@ -304,6 +304,22 @@ def test_a_stopped_job_ends_within_two_steps(worker: Worker) -> None:
     assert not worker.settings.output_dir.exists()
 
 
+@pytest.mark.parametrize("hand_back", [False, True])
+def test_segments_outlive_a_job_that_is_handed_back(
+    worker: Worker,
+    hand_back: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """A cancelled job leaves nothing; one that its worker hands back leaves what is done of it."""
+
+    def stop_in_the_second(progress: Progress) -> None:
+        if progress.segment == 2:
+            control.stop(hand_back=hand_back)
+
+    control = Control(stop_in_the_second)
+    assert reply_to(worker, {**QUICK, "duration": 4}, control)["error"].startswith("cancelled")
+    assert len(list(worker.settings.kept.glob("segments/job/*.latents"))) == hand_back
+
+
 def test_the_execution_timeout_says_how_far_it_got(worker: Worker) -> None:
     """The job ends with a figure, a stage and what to do."""
     asked = {**QUICK, "num_inference_steps": 100, "duration": 60}

@@ -1,6 +1,7 @@
 """What tuning does to a pipeline changes its speed alone."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -123,10 +124,7 @@ def test_weights_are_streamed_after_tuning(tiny: VideoModel) -> None:
     asked = DenoiseRequest("a red ball", "", 64, 64, 17, 2, 3.5, 3.0, 1)
     made = model.denoise(asked, lambda _step: None)
     assert torch.equal(made, tiny.denoise(asked, lambda _step: None))
-    inner = type(whole.transformer.blocks[0]).forward.__qualname__
-    for block in whole.transformer.blocks:
-        assert getattr(block.forward, "__qualname__", inner) != inner
-        assert hasattr(block, "_diffusers_hook") == hasattr(block.forward, "func")
+    assert all(isinstance(block.forward, partial) for block in whole.transformer.blocks)
 
 
 def test_the_lean_profile_warms_up() -> None:

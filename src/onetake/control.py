@@ -24,11 +24,13 @@ class Control:
         self._timeout = timeout
         self._ends = None if timeout is None else time.monotonic() + timeout
         self._stopped = threading.Event()
+        self.handed_back = False  # rather than unwanted: another worker will go on with it
         self._last: Progress | None = None
         self._parts: tuple[PartLink, ...] = ()
 
-    def stop(self) -> None:
+    def stop(self, *, hand_back: bool = False) -> None:
         """Ask the job to end at its next step, frame or wait."""
+        self.handed_back = hand_back
         self._stopped.set()
 
     @property

@@ -5,6 +5,8 @@ its meaning, and `SYNONYMS` adds the names that local video APIs commonly use.
 """
 
 import difflib
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -312,6 +314,11 @@ def _unknown(field: str, known: Iterable[str]) -> JobError:
     """The refusal of a field that is not among the ``known`` ones of its place."""
     hint = nearest_name(field.rpartition(".")[2], known) or "; leave it out"
     return JobError(shown(field)[1:-1], f"is no field of a job{hint}", code="unknown_field")
+
+
+def digest(asked: object) -> str:
+    """A mark of a request as JSON gave it, which tells none of its words."""
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 def schema() -> dict[str, Any]:

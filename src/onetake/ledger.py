@@ -5,7 +5,6 @@ lie in the folder of kept takes until the job comes again or `onetake recover` s
 """
 
 import contextlib
-import hashlib
 import json
 import logging
 import shutil
@@ -15,6 +14,7 @@ from typing import Any
 from onetake.deliver import Files
 from onetake.encode import CONTENT_TYPES
 from onetake.errors import StageError
+from onetake.job import digest
 from onetake.result import Result
 from onetake.storage import Store
 
@@ -48,7 +48,7 @@ class Ledger:
 
     def write(self, name: str, asked: object, answer: dict[str, Any]) -> None:
         """Note an answer. Failing to is no reason to fail the job."""
-        self._note(name, {"asked": _digest(asked), "answer": answer})
+        self._note(name, {"asked": digest(asked), "answer": answer})
 
     def _note(self, name: str, record: dict[str, Any]) -> None:
         file = self._work / f"{name}.json"
@@ -61,7 +61,7 @@ class Ledger:
 
     def keep(self, files: Files, asked: object, result: Result, error: StageError) -> StageError:
         """Keep what the store did not take; gives the error that says so."""
-        record = {"asked": _digest(asked), "answer": result.model_dump(mode="json")}
+        record = {"asked": digest(asked), "answer": result.model_dump(mode="json")}
         try:
             self._kept.mkdir(parents=True, exist_ok=True)
             for file in (files.video, files.poster):
@@ -118,11 +118,7 @@ def _answer_to(asked: object, record: bytes) -> dict[str, Any] | None:
         noted = json.loads(record)
     except ValueError:
         return None
-    if not isinstance(noted, dict) or noted.get("asked") != _digest(asked):
+    if not isinstance(noted, dict) or noted.get("asked") != digest(asked):
         return None
     answer: dict[str, Any] = noted["answer"]
     return answer
-
-
-def _digest(asked: object) -> str:
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

@@ -95,7 +95,7 @@ class Runner:
         timer.start()
 
     def _end_of_grace(self) -> None:
-        self._control.stop()
+        self._control.stop(hand_back=True)
 
     def _after_job(self, _task: asyncio.Task[Any]) -> None:
         """After its result was posted, or not."""

@@ -6,7 +6,6 @@ and are deleted when the take is stored.
 """
 
 import contextlib
-import hashlib
 import json
 import logging
 import shutil
@@ -16,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from onetake.errors import JobError
+from onetake.job import digest
+from onetake.settings import WEEK_SECONDS
 from onetake.spec import VideoModel
 
 _ABOUT = "about.json"
-_KEPT_SECONDS = 7 * 24 * 3600
 
 log = logging.getLogger("onetake")
 
@@ -36,7 +36,7 @@ class SavedSegments:
         mapped = dict(asked) if isinstance(asked, Mapping) else {}
         resumed = mapped.pop("resume", None)
         self._folder = root / (resumed if resumed is not None else name)
-        self._mark = hashlib.sha256(json.dumps(mapped, sort_keys=True).encode()).hexdigest()
+        self._mark = digest(mapped)
         about = self._read()
         same = about.get("asked") == self._mark
         if resumed is not None and not same:
@@ -82,7 +82,7 @@ class SavedSegments:
         """Delete them, and what other jobs left over a week ago."""
         shutil.rmtree(self._folder, ignore_errors=True)
         for about in self._folder.parent.glob(f"*/{_ABOUT}"):
-            if time.time() - about.stat().st_mtime > _KEPT_SECONDS:
+            if time.time() - about.stat().st_mtime > WEEK_SECONDS:
                 shutil.rmtree(about.parent, ignore_errors=True)
         with contextlib.suppress(OSError):  # not empty: others are kept
             self._folder.parent.rmdir()

@@ -7,7 +7,8 @@ Frames flow through steps 5 to 7 a few at a time, so memory does not grow with a
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from onetake.chain import Chain, Inputs
 from onetake.clip import FrameBatch, cover
 from onetake.control import Control
 from onetake.deliver import NO_LINKS, Files, encode_take, store_take, with_parts
-from onetake.errors import DeviceError, StageError
+from onetake.errors import DeviceError, StageError, StoppedError
 from onetake.estimate import CARDS, DEFAULT_CARD
 from onetake.extend import end_of, with_clip
 from onetake.finish import finish
@@ -114,7 +115,11 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
     spec, model_note, plan_for = plan_job(job, worker.settings, seed=saved.seed)
     # 3. Plan
     plan = plan_for(None)
-    with worker.workdir.job() as folder, card_meter(models.card_name()) as card_use:
+    with (
+        worker.workdir.job() as folder,
+        card_meter(models.card_name()) as card_use,
+        _forgotten_if_cancelled(saved, control),
+    ):
         # 4. Fetch
         inputs, clip = Inputs(), None
         if job.names_inputs:
@@ -158,6 +163,16 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
         if made.card and made.card.energy_joules:
             worker.counters.add("card_joules", made.card.energy_joules)
         return made
+
+
+@contextmanager
+def _forgotten_if_cancelled(saved: SavedSegments, control: Control) -> Iterator[None]:
+    try:
+        yield
+    except StoppedError:
+        if control.stopped and not control.handed_back:
+            saved.clear()
+        raise
 
 
 def _fetch(

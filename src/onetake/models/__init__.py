@@ -1,13 +1,8 @@
-"""The model table, where weights are found, and how a model is loaded.
-
-A row names its module, which is imported only when the model is loaded: the table itself needs
-no torch.
-"""
+"""Where weights are found, and how a model of the table is loaded; torch is not needed before."""
 
 import gc
 import hashlib
 import importlib
-from dataclasses import replace
 from functools import cache
 from importlib import resources
 from itertools import islice
@@ -15,161 +10,17 @@ from pathlib import Path
 
 from onetake.errors import JobError, SettingsError, StageError
 from onetake.job import nearest_name, shown
+from onetake.models.table import DEFAULT_ON_GPU as DEFAULT_ON_GPU
+from onetake.models.table import MODELS as MODELS
+from onetake.models.table import TINY as TINY
 from onetake.models.weights import INT8, ORIGINAL, Manifest, check_weights, read_ahead
 from onetake.settings import Settings
 from onetake.spec import DenoiseRequest, ModelSpec, VideoModel
 from onetake.telemetry import Stopwatch
 
-TINY = "tiny"
-DEFAULT_ON_GPU = "wan2.2-ti2v-5b"
 SMALL = f"-{INT8}"  # what the name of a folder with the 8-bit form ends with
 _FINGERPRINT_BYTES = 1 << 16
 _WARM_LATENTS = 3  # the first, which is decoded by itself, and two of the others
-
-_ROWS = (
-    ModelSpec(
-        name=DEFAULT_ON_GPU,
-        repo_id="Wan-AI/Wan2.2-TI2V-5B-Diffusers",
-        revision="b8fff7315c768468a5333511427288870b2e9635",
-        module="onetake.models.wan",
-        licence="Apache-2.0",
-        sizes=((1280, 704), (704, 1280), (960, 960)),
-        default_size=(1280, 720),
-        native_fps=24,
-        min_frames=17,
-        max_frames=121,
-        num_inference_steps=50,
-        guidance_scale=5.0,
-        flow_shift=5.0,
-        max_sequence_length=512,
-        overlaps=(1, 5, 9, 17),
-        default_overlap=9,
-        layers=30,
-        hidden_size=3072,
-        ffn_size=14336,
-        text_encoder_gib=10.6,
-        transformer_gib=9.3,
-        vae_gib=1.3,
-        denoise_gib=3.5,
-        decode_gib=11.2,
-        tile_gib=2.9,
-        vae_tflop=2011.0,
-        few_steps="wan2.2-ti2v-5b-turbo",
-    ),
-    ModelSpec(
-        name="wan2.1-t2v-1.3b",
-        repo_id="Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
-        revision="0fad780a534b6463e45facd96134c9f345acfa5b",
-        module="onetake.models.wan",
-        licence="Apache-2.0",
-        sizes=((832, 480), (480, 832), (624, 624)),
-        default_size=(832, 480),
-        native_fps=16,
-        min_frames=17,
-        max_frames=81,
-        num_inference_steps=50,
-        guidance_scale=6.0,
-        flow_shift=8.0,
-        max_sequence_length=512,
-        overlaps=(),
-        default_overlap=0,
-        layers=30,
-        hidden_size=1536,
-        ffn_size=8960,
-        text_encoder_gib=10.6,
-        transformer_gib=2.6,
-        vae_gib=0.2,
-        denoise_gib=2.5,
-        decode_gib=3.0,
-        tile_gib=1.0,
-        vae_tflop=275.0,
-        size_multiple=16,
-    ),
-    ModelSpec(
-        name="wan2.2-t2v-a14b",
-        repo_id="Wan-AI/Wan2.2-T2V-A14B-Diffusers",
-        revision="5be7df9619b54f4e2667b2755bc6a756675b5cd7",
-        module="onetake.models.wan",
-        licence="Apache-2.0",
-        sizes=((832, 480), (480, 832), (624, 624), (1280, 720), (720, 1280)),
-        default_size=(832, 480),
-        native_fps=16,
-        min_frames=17,
-        max_frames=81,
-        num_inference_steps=40,
-        guidance_scale=4.0,
-        expert_guidance=3.0,
-        flow_shift=12.0,
-        max_sequence_length=512,
-        overlaps=(),
-        default_overlap=0,
-        layers=40,
-        hidden_size=5120,
-        ffn_size=13824,
-        text_encoder_gib=10.6,
-        transformer_gib=53.2,
-        vae_gib=0.2,
-        denoise_gib=4.0,
-        decode_gib=3.0,
-        tile_gib=1.0,
-        vae_tflop=275.0,
-        size_multiple=16,
-    ),
-    ModelSpec(
-        name=TINY,
-        repo_id="",
-        revision="",
-        module="onetake.models.wan",
-        licence="Apache-2.0",
-        sizes=((224, 128), (128, 224), (160, 160)),
-        default_size=(224, 128),
-        native_fps=16,
-        min_frames=17,
-        max_frames=33,
-        num_inference_steps=12,
-        guidance_scale=3.5,
-        flow_shift=3.0,
-        max_sequence_length=64,
-        overlaps=(1, 5, 9, 17),
-        default_overlap=9,
-        layers=7,
-        hidden_size=256,
-        ffn_size=512,
-        text_encoder_gib=0.0,
-        transformer_gib=0.0,
-        vae_gib=0.0,
-        denoise_gib=0.1,
-        decode_gib=0.1,
-        tile_gib=0.1,
-        vae_tflop=0.076,
-        few_steps="tiny-turbo",
-    ),
-)
-_DISTILLED = (
-    replace(
-        _ROWS[0],
-        name=_ROWS[0].few_steps,
-        repo_id="FastVideo/FastWan2.2-TI2V-5B-FullAttn-Diffusers",
-        revision="3e187042a324f6f5fb68fd22110a78725253de8f",
-        num_inference_steps=3,
-        guidance_scale=1.0,
-        overlaps=(),  # it was distilled for text alone
-        default_overlap=0,
-        distilled=True,
-        sigmas=(1.0, 0.757, 0.522),  # of FastVideo's own sampler, 1000, 757 and 522 of 1000
-        few_steps="",
-    ),
-    replace(
-        _ROWS[-1],
-        name=_ROWS[-1].few_steps,
-        num_inference_steps=4,
-        guidance_scale=1.0,
-        few_steps="",
-        base=TINY,
-        distilled=True,
-    ),
-)
-MODELS = {spec.name: spec for spec in (*_ROWS[:1], _DISTILLED[0], *_ROWS[1:], _DISTILLED[1])}
 
 
 def embedded_weights(name: str = TINY) -> Path:
@@ -199,7 +50,7 @@ def few_step_form(spec: ModelSpec, settings: Settings, *, need_weights: bool = T
     if spec.distilled:
         return spec
     if not spec.few_steps:
-        able = ", ".join(other.name for other in _ROWS if other.few_steps)
+        able = ", ".join(other.name for other in MODELS.values() if other.few_steps)
         problem = f"turbo needs distilled weights, and {spec.name} has none; only {able} have them"
         raise JobError("profile", problem, code="unsupported")
     return resolve(spec.few_steps, settings, need_weights=need_weights)[0]

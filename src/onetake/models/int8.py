@@ -37,8 +37,8 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out) in the dtype of ``x``."""
-        # Not the product's columns: that form torch.compile takes for a kernel of its own, made for
-        # single tokens, which is 10 times as slow for many.
+        # Not the product's columns: that form torch.compile turns into a kernel of its own, which
+        # is made for single tokens.
         weight = self.weight.to(x.dtype) * self.scale.to(x.dtype)[:, None]
         return functional.linear(x, weight, self.bias)
 
