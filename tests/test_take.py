@@ -426,6 +426,9 @@ def test_a_failed_segment_keeps_those_before(fault: Exception, code: str, worker
     assert len(frames) == cut["num_frames"] == 49
     assert [seam["at_frame"] for seam in cut["seams"]] == [29]
     assert psnr(frames[:40], whole[:40]) > 35
+    worker._model.denoised = 2
+    again = reply_to(worker, {**asked, "resume": "cut"}, job_id="again")
+    assert again["error"] == cut["error"]
     worker._model = FailingLate(model, fault)
     resumed = answered(worker, {**asked, "resume": "cut"}, "anew")
     assert worker._model.denoised == 1

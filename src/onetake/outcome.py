@@ -28,7 +28,7 @@ class Rendered:
 
 
 def cut_short(rendered: Rendered, name: str) -> str | None:
-    """What to say of a take that ended before its last segment."""
+    """What to say of a take that ended before its last segment; it is resumed by ``name``."""
     failure, chain = rendered.chain.failure, rendered.chain
     if failure is None:
         return None

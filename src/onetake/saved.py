@@ -35,7 +35,8 @@ class SavedSegments:
         """
         mapped = dict(asked) if isinstance(asked, Mapping) else {}
         resumed = mapped.pop("resume", None)
-        self._folder = root / (resumed if resumed is not None else name)
+        self.name = name if resumed is None else resumed  # to resume it by
+        self._folder = root / self.name
         self._mark = digest(mapped)
         about = self._read()
         same = about.get("asked") == self._mark

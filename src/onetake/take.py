@@ -143,7 +143,7 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
             made = describe(rendered, model, clock, notes, links, worker)
             made.notes += request_notes(plan, job, model, links)
             made.card = card_use()
-            made.error = cut_short(rendered, name)
+            made.error = cut_short(rendered, saved.name)
             return made
 
         # 8. Store
