@@ -1,9 +1,10 @@
-"""The card's peak memory by size and length, against what the plan says: bench/results/memory.json.
+"""The card's peak memory by size and length: bench/results/memory.json.
 
     python bench/memory.py               # needs a GPU; three minutes on an H100
 
 The default model at full size with random weights, on a card capped to 24 GiB. One step and the
 first latents are enough: what is kept does not grow from step to step or from latent to latent.
+tests/test_memory.py compares what the plan predicts.
 """
 
 import argparse
@@ -16,8 +17,7 @@ from pathlib import Path
 import torch
 from profiles import MODEL, load
 
-from onetake import models, tuning
-from onetake.memory import peaks
+from onetake import models
 from onetake.models import wan
 from onetake.spec import DenoiseRequest
 
@@ -43,17 +43,15 @@ def measured(profile: str) -> list[dict[str, object]]:
         try:
             latents = model.denoise(asked, lambda _step: None)
             found["denoise_gib"] = model.peak_gib()
-            models.free()
-            model.peak_gib()
-            list(islice(model.decode(latents), LATENTS))
-            found["decode_gib"] = model.peak_gib()
+            for part in ("job_gib", "decode_gib"):  # with what denoising left cached, and without
+                list(islice(model.decode(latents), LATENTS))
+                found[part] = model.peak_gib()
+                models.free()
+                model.peak_gib()
         except wan.DeviceError as error:
             found["error"] = error.code
-        predicted = peaks(model.spec, tuning.PROFILES[profile], (width, height), frames)
-        rows.append(
-            {"profile": profile, "size": f"{width}x{height}", "frames": frames, **found,
-             "predicted_gib": predicted[model.placement]}
-        )  # fmt: skip
+        row = {"profile": profile, "placement": model.placement, "size": [width, height]}
+        rows.append({**row, "frames": frames, **found})
         print(rows[-1], file=sys.stderr, flush=True)
     return rows
 

@@ -1,5 +1,9 @@
 """What a job takes of the card, and what is refused for it."""
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from onetake.errors import JobError
@@ -9,6 +13,7 @@ from onetake.models import MODELS
 from onetake.plan import Terms, plan_take
 from onetake.tuning import PROFILES
 
+RESULTS = Path(__file__).parents[1] / "bench" / "results"
 SPEC = MODELS["wan2.2-ti2v-5b"]
 
 
@@ -51,3 +56,30 @@ def test_memory_grows_with_the_picture_and_the_length() -> None:
     assert peaks(SPEC, PROFILES["exact"], (832, 480), 121)[STREAMED] < whole
     assert peaks(SPEC, PROFILES["lean"], (1280, 704), 33)[STREAMED] < whole
     assert fitting({RESIDENT: 20.0, STREAMED: 5.0}, 16) == (STREAMED, 5.0)
+
+
+def measured(name: str) -> list[dict[str, Any]]:
+    """The rows of a file of bench/results."""
+    rows: list[dict[str, Any]] = json.loads((RESULTS / f"{name}.json").read_text())["rows"]
+    return rows
+
+
+def test_the_prediction_agrees_with_what_cards_measured() -> None:
+    """Within 10% for every model, profile, size and length that was measured on a card."""
+    points = [
+        (SPEC.name, row["profile"], row["placement"], tuple(row["size"]), row["frames"],
+         max(row["job_gib"], row["decode_gib"]))
+        for row in measured("memory")
+    ]  # fmt: skip
+    for row in measured("models"):
+        spec = MODELS[row["model"]]
+        job = (spec.sizes[0], spec.max_frames, row["job"]["peak_gib"])
+        points.append((spec.name, row["way"], row["placement"], *job))
+    for row in measured("profiles"):
+        if row["profile"] in {"exact", "balanced"}:
+            job = (SPEC.sizes[0], SPEC.max_frames, row["peak_gib"])
+            points.append((SPEC.name, row["profile"], row["placement"], *job))
+    assert len(points) >= 26
+    for model, profile, placement, size, frames, peak in points:
+        predicted = peaks(MODELS[model], PROFILES[profile], size, frames)[placement]
+        assert predicted == pytest.approx(peak, rel=0.1), (model, profile, size, frames)

@@ -31,6 +31,7 @@ SCALE_RANGE = (0.17, 0.42)  # half-height of the product; zooms stop there
 EDGE = 0.05  # movements slow down over this distance before they stop
 ORBIT_RADIUS = 0.2
 SPIN_RATE = 12  # radians per unit of speed
+PREROLL = 90  # frames at most before a late clip's first: many products rest at the edge by then
 STATE = ("x", "y", "scale", "phase", "bx", "by", "zoom")
 
 
@@ -116,7 +117,7 @@ def make_clips(
         changed, torch.randint(len(MOVEMENTS), (count,), generator=generator), movement
     )
     earlier_sign = torch.where(changed, uniform(-1, 1).sign(), sign)
-    preroll = (uniform(0, 1) ** 2 * 60).long() * late
+    preroll = (uniform(0, 1) * PREROLL).long() * late
 
     # 2. Where it starts: half at the centre, and with room to go on.
     half_w, half_h = width / min(height, width) / 2, height / min(height, width) / 2

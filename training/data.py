@@ -32,7 +32,7 @@ CAPTIONS = 4  # wordings kept for each clip
 RECODED_SHARE = 0.4  # of the clips have an imperfect context
 MOST_GIVEN = 5  # latents that can be context
 CHUNK = 200  # clips drawn and encoded at once; buckets are whole chunks, so that shapes are few
-MOST_HOPS = 6  # times that an imperfect context has been handed on
+MOST_HOPS = 4  # times that an imperfect context has been handed on
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def build_bucket(codec: Codec, shape: Shape, seed: int, count: int, damage: Dama
     count = math.ceil(count / CHUNK) * CHUNK if count > CHUNK else count
     scenes = clips.random_scenes(count, rng)
     made = clips.make_clips(
-        scenes, shape.frames, shape.height, shape.width, rng, late_share=0.12, change_share=0.2
+        scenes, shape.frames, shape.height, shape.width, rng, late_share=0.2, change_share=0.2
     )
     encoded, endings, products = [], [], []
     for begin in range(0, count, CHUNK):

@@ -28,6 +28,7 @@ COLOUR_RGB = torch.tensor(
     ]
 )  # in the order of COLOURS
 ACCENT_RGB = torch.tensor([[0.95, 0.95, 0.95], [0.12, 0.12, 0.13], [0.80, 0.62, 0.18]])
+TEXTURE = 0.08  # of full brightness: on a plain ground it alone tells a camera from a product
 
 
 def paint(
@@ -140,13 +141,13 @@ def _backdrop(
         plane = torch.zeros_like(wx + wy)
         for index, name in enumerate(names(BACKGROUNDS)):
             if name in tables:
-                value = tables[name][c] + 0.055 * faint
+                value = tables[name][c] + TEXTURE * faint
             elif name == "gradient":
                 first, second = ((0.55, 0.08), (0.22, 0.66), (0.78, 0.64))[c]
-                value = mix(first, second, down) + 0.05 * faint
+                value = mix(first, second, down) + TEXTURE * faint
             elif name == "studio":
                 wall, ground = ((0.44, 0.70), (0.50, 0.68), (0.60, 0.67))[c]
-                value = mix(wall, ground, floor) + 0.25 * spot + 0.04 * faint
+                value = mix(wall, ground, floor) + 0.25 * spot + TEXTURE * faint
             elif name == "sky":
                 top, bottom = ((0.30, 0.62), (0.58, 0.80), (0.93, 0.97))[c]
                 blue = mix(top, bottom, down)
@@ -159,7 +160,7 @@ def _backdrop(
             else:  # sunset
                 first, middle, last = ((0.32, 0.95, 1.0), (0.16, 0.42, 0.76), (0.45, 0.35, 0.35))[c]
                 upper = mix(first, middle, (evening * 2).clamp(0, 1))
-                value = upper + (last - middle) * (evening * 2 - 1).clamp(0, 1) + 0.05 * faint
+                value = upper + (last - middle) * (evening * 2 - 1).clamp(0, 1) + TEXTURE * faint
             plane = torch.where(kind[:, None, None] == index, value, plane)
         planes.append(plane)
     return planes

@@ -49,7 +49,7 @@ CONTEXTS = torch.tensor([0, 1, 2, 3, 5], device=DEVICE)  # clean latents at the 
 FRESH = torch.tensor([0.40, 0.65, 0.77, 0.89], device=DEVICE)  # cumulative shares of CONTEXTS
 LATE = torch.tensor([0.0, 0.15, 0.45, 0.75], device=DEVICE)  # for clips in mid-movement
 REDRAW_AT = (0.4, 0.58, 0.85)  # of the schedule: the model itself draws the imperfect contexts anew
-REDRAW_FROM = 0.8  # noise level that contexts are drawn again from
+REDRAW_FROM = 0.5  # noise level that contexts are drawn again from: above it they lose their pace
 LAST_SHARE = 0.12  # of clips with a first latent also get the ending
 CONTEXT_NOISE = 0.10  # at most, in half of the contexts
 PRODUCT_WEIGHT = 3  # of the loss where the product is, as the small part that shapes are told by

@@ -2,8 +2,8 @@
 
 The peak is the weights that stay on the card and the larger of two working memories: a forward's,
 which grows with the number of tokens, and the decoder's, which grows with the picture alone. Both
-stand in the model table, for its first size and longest segment: the default model's decoding was
-set by one job's measured peak, all others are estimates until bench/memory.py has run.
+stand in the model table, for its first size and longest segment, and agree to 10% with what
+bench/memory.py, bench/models.py and bench/profiles.py measured. A tile's memory is an estimate.
 """
 
 from onetake.spec import ModelSpec, Profile

@@ -187,6 +187,8 @@ class WanModel:
                 for block in transformer.blocks:
                     block._compiled_call_impl = None  # noqa: SLF001 - no graph takes weights in turn
                 _stream(transformer, self._device)
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()  # of the weights that were on the card
             self.placement = STREAMED
         elif not self._tiled:
             self._tiled = True
