@@ -10,7 +10,7 @@ from pathlib import Path
 from onetake import tables
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "CHAINING.md")
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / name for name in ("CHAINING.md", "SAFETY.md")))
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -72,11 +72,25 @@ def chaining() -> tables.Rows:
     return rows
 
 
+def safety() -> tables.Rows:
+    """What `bench/safety.py` found last."""
+    found = json.loads((ROOT / "bench" / "results" / "safety.json").read_text())
+    rows = [("prompts", "how many", "figure")]
+    wrong = f"{found['false_blocks']:.1%} blocked or flagged"
+    rows.append(("innocent, half of them near misses", str(found["innocent"]), wrong))
+    for name, row in found["categories"].items():
+        rows.append((name, str(row["prompts"]), f"{row['missed']:.1%} missed"))
+    for name, caught in found["evasions_caught"].items():
+        rows.append((f"a third of these with {name}", str(found["hidden"]), f"{caught:.1%} caught"))
+    return rows
+
+
 MEASURED = {
     "chaining": chaining,
     "faults": faults,
     "loaders": loaders,
     "quality": quality,
+    "safety": safety,
     "speed": speed,
 }
 

@@ -14,6 +14,7 @@ from onetake.errors import StageError
 from onetake.job import schema
 from onetake.ledger import Ledger
 from onetake.result import Result
+from onetake.review import Quarantine
 from onetake.storage.local import LocalStore
 
 QUICK = ["--steps", "2", "--size", "128*96", "--duration", "1", "--seed", "3"]
@@ -49,7 +50,8 @@ def test_recover_delivers_what_was_kept(onetake, tmp_path: Path, monkeypatch) ->
     """A kept take goes to the store, its link is printed, and nothing is kept any more."""
     made = onetake("generate", "--prompt", "a can", *QUICK, "-o", "made/clip.mp4", "--json")
     monkeypatch.setenv("ONETAKE_KEEP_DIR", str(tmp_path / "kept"))
-    ledger = Ledger(LocalStore(tmp_path / "outputs"), tmp_path / "kept", tmp_path)
+    store = LocalStore(tmp_path / "outputs")
+    ledger = Ledger(store, tmp_path / "kept", tmp_path, Quarantine(store, tmp_path))
     result = Result.model_validate_json(made.stdout)
     error = ledger.keep(
         Files(tmp_path / "made", "clip", "mp4"), {}, result, StageError("store", "x")

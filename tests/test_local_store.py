@@ -75,3 +75,17 @@ def test_what_cannot_be_read_is_not_missing(tmp_path: Path) -> None:
         ) as raised:
             use("long" * 100)
         assert "longlong" not in str(raised.value)
+
+
+def test_keys_below_a_prefix_move(clip: Path, tmp_path: Path) -> None:
+    """They are listed with their folders, and an object has one key at a time."""
+    store = LocalStore(tmp_path / "out")
+    for key in ("quarantine/b.mp4", "quarantine/a.mp4", "c.mp4"):
+        store.put(clip, key, "video/mp4")
+    assert store.keys("quarantine/") == ["quarantine/a.mp4", "quarantine/b.mp4"]
+    assert store.keys("nothing/") == []
+    store.move("quarantine/a.mp4", "a.mp4")
+    assert store.keys("quarantine/") == ["quarantine/b.mp4"]
+    assert store.read("a.mp4") == clip.read_bytes()
+    with pytest.raises(StageError, match="cannot be written"):
+        store.move("quarantine/a.mp4", "a.mp4")

@@ -188,6 +188,23 @@ def test_putting_again_replaces(endpoint: str, clip: Path) -> None:
     assert requests.get(link, timeout=10).content == b"second"
 
 
+@SIZES
+def test_keys_below_a_prefix_move(each: str, clip: Path, size: int) -> None:
+    """They are listed without the operator's prefix, and an object has one key at a time."""
+    clip.write_bytes(noise(size))
+    bucket = store(each)
+    for key in (f"quarantine{size}/b.mp4", f"quarantine{size}/a.mp4"):
+        bucket.put(clip, key, "video/mp4")
+    assert bucket.keys(f"quarantine{size}/") == [
+        f"quarantine{size}/a.mp4", f"quarantine{size}/b.mp4",
+    ]  # fmt: skip
+    bucket.move(f"quarantine{size}/a.mp4", f"moved{size}.mp4")
+    assert bucket.keys(f"quarantine{size}/") == [f"quarantine{size}/b.mp4"]
+    assert bucket.read(f"moved{size}.mp4") == clip.read_bytes()
+    with pytest.raises(StageError):
+        bucket.move(f"quarantine{size}/a.mp4", f"moved{size}.mp4")
+
+
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [({"key": "otherkey"}, "BUCKET_ACCESS_KEY_ID"), ({"secret": "other"}, "BUCKET_SECRET")],

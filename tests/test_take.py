@@ -228,13 +228,6 @@ def test_the_optimised_prompt_is_told(worker: Worker) -> None:
     assert answer["prompt"].startswith("a can, ")
 
 
-def test_nothing_checked_is_said(worker: Worker) -> None:
-    """The safety checker that does not exist yet is not pretended."""
-    answer = answered(worker, {**QUICK, "duration": 1})
-    assert answer["safety"]["checked"] is False
-    assert any("nothing was checked" in note for note in answer["notes"])
-
-
 def test_a_prompt_too_long_for_the_model_is_told(worker: Worker) -> None:
     """What the text encoder cuts off is said, with both counts."""
     notes = answered(worker, {**QUICK, "prompt": "red bottle " * 100, "duration": 1})["notes"]

@@ -1,4 +1,4 @@
-"""The command line: `onetake generate | plan | seams | models | weights | bench | serve | ...`.
+"""The command line: `onetake generate | plan | seams | weights | bench | serve | review | ...`.
 
 A request's common fields are options; `--job FILE` takes a whole request as JSON, which options
 then override. Errors are one line on stderr and exit code 1.
@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from onetake import job as jobs
-from onetake import logs, models, tables
+from onetake import logs, models, tables, trust_cli
 from onetake import result as results
 from onetake.bench_cli import bench
 from onetake.control import Control
@@ -40,6 +40,10 @@ app = typer.Typer(
 app.add_typer(weights_app, name="weights")
 app.command()(bench)
 app.command()(seams)
+app.command()(trust_cli.policy)
+app.command()(trust_cli.verify)
+app.add_typer(trust_cli.review, name="review")
+app.add_typer(trust_cli.audit, name="audit")
 out = Console()
 err = Console(stderr=True)
 

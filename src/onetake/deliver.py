@@ -2,6 +2,7 @@
 
 import base64
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,23 @@ class Files:
         """Its first frame, a JPEG."""
         return self.folder / f"{self.name}.poster.jpg"
 
+    @property
+    def made(self) -> list[Path]:
+        """The take and its poster."""
+        return [self.video, self.poster]
+
+    @property
+    def sidecar(self) -> Path:
+        """What the take was made of, a JSON."""
+        return self.folder / f"{self.name}.take.json"
+
     def part(self, segment: int) -> Path:
         """One segment's own frames."""
         return self.folder / f"{self.name}.segment{segment}.{self.container}"
 
 
 def encode_take(
-    frames: FrameStream, plan: Plan, output: Output, files: Files
+    frames: FrameStream, plan: Plan, output: Output, files: Files, metadata: Mapping[str, str]
 ) -> tuple[dict[str, str], int]:
     """Draw ``frames`` through the encoder; the first of them is the poster. Also counts them.
 
@@ -55,7 +66,7 @@ def encode_take(
         EncodeError: ffmpeg stopped.
         StageError: the written file does not hold them.
     """
-    with VideoEncoder(files.video, plan.size, plan.fps, output) as encoder:
+    with VideoEncoder(files.video, plan.size, plan.fps, output, metadata) as encoder:
         for batch in frames:
             if not encoder.frames_written:
                 write_poster(batch[0], files.poster)
@@ -82,9 +93,10 @@ def encode_take(
 
 
 def with_parts(
-    frames: FrameStream, plan: Plan, output: Output, files: Files, store: Store, control: Control
-) -> FrameStream:
-    """``frames``; each segment's also go into a file of their own, whose link is told at its end.
+    frames: FrameStream, plan: Plan, output: Output, files: Files, metadata: Mapping[str, str],
+    send: Callable[[int, Path], None],
+) -> FrameStream:  # fmt: skip
+    """``frames``; each segment's also go into a file of their own, which is sent at its end.
 
     Raises:
         EncodeError: ffmpeg stopped.
@@ -93,7 +105,7 @@ def with_parts(
     ends = [frame for frame, segment in plan.seams() if segment.index]
     for segment, end in enumerate([*ends, plan.num_frames], start=1):
         path = files.part(segment)
-        with VideoEncoder(path, plan.size, plan.fps, output) as encoder:
+        with VideoEncoder(path, plan.size, plan.fps, output, metadata) as encoder:
             while at < end:
                 batch = rest if rest is not None and len(rest) else next(frames, None)
                 if batch is None:
@@ -102,14 +114,25 @@ def with_parts(
                 at += len(own)
                 encoder.write(own)
                 yield own
-        try:
-            link = _put(store, path, CONTENT_TYPES[files.container], control)
-        except StageError as error:  # the whole take may still arrive
-            log.warning("segment %d was not stored: %s", segment, error)
-        else:
-            control.part(PartLink(segment, link))
+        send(segment, path)
         path.unlink()
     yield from frames  # to the end, so that the decoder finishes
+
+
+def part_sender(
+    store: Store, control: Control, may_leave: Callable[[], bool]
+) -> Callable[[int, Path], None]:
+    """Stores a segment's file and tells its link, unless ``may_leave`` says no."""
+
+    def send(segment: int, file: Path) -> None:
+        try:
+            if may_leave():
+                link = _put(store, file, CONTENT_TYPES[file.suffix[1:]], control)
+                control.part(PartLink(segment, link))
+        except StageError as error:  # the whole take may still arrive
+            log.warning("segment %d was not stored: %s", segment, error)
+
+    return send
 
 
 def store_take(store: Store, output: Output, files: Files, control: Control) -> dict[str, Any]:
@@ -126,6 +149,11 @@ def store_take(store: Store, output: Output, files: Files, control: Control) -> 
         poster = _put(store, files.poster, "image/jpeg", control)
     except StageError as error:  # a finished take is not given up for its poster
         log.warning("no poster: %s", error)
+    if files.sidecar.is_file():
+        try:
+            _put(store, files.sidecar, "application/json", control)
+        except StageError as error:
+            log.warning("no sidecar: %s", error)
     return {"video_url": link, "result": link, "poster_url": poster}
 
 

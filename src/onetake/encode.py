@@ -8,11 +8,12 @@ import contextlib
 import queue
 import threading
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import IO, Any, Self
 
 import ffmpeg
@@ -119,11 +120,15 @@ class VideoEncoder:
     When the body raises, ffmpeg is ended and no file is left.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], fps: Fraction, output: Output) -> None:
+    def __init__(
+        self, path: Path, size: tuple[int, int], fps: Fraction, output: Output,
+        metadata: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
+        """For frames of ``size`` (width, height); ``metadata`` are the container's tags."""
         self.choice = choose_encoder(output, size)
         self.frames_written = 0
         self._path = path
-        self._command = _command(path, size, fps, output, self.choice.encoder)
+        self._command = _command(path, size, fps, output, self.choice.encoder, metadata)
         self._queue: queue.Queue[FrameBatch | None] = queue.Queue(QUEUED_BATCHES)
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
 
@@ -202,8 +207,9 @@ class VideoEncoder:
 
 
 def _command(
-    path: Path, size: tuple[int, int], fps: Fraction, output: Output, encoder: _Encoder
-) -> Any:
+    path: Path, size: tuple[int, int], fps: Fraction, output: Output, encoder: _Encoder,
+    metadata: Mapping[str, str],
+) -> Any:  # fmt: skip
     """ffmpeg's command line, with raw frames expected on its stdin."""
     frames = ffmpeg.input(
         "pipe:",
@@ -216,6 +222,8 @@ def _command(
     frames = frames.filter("format", "yuv420p").filter("setparams", **_COLOURS)
     options: dict[str, Any] = dict(encoder.extra)
     options[encoder.option] = encoder.values[_QUALITY[output.quality]]
+    for number, (tag, value) in enumerate(metadata.items()):
+        options[f"metadata:g:{number}"] = f"{tag}={value}"
     if output.container != "webm":
         options["movflags"] = "+faststart"  # plays before it is loaded whole
         if output.codec == "hevc":

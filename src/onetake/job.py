@@ -144,7 +144,7 @@ class Job(_Asked):
         default=False, description="Add missing subject, camera, light and style words"
     )
     enable_safety_checker: bool = Field(
-        default=True, description="Taken; the answer says that nothing was checked"
+        default=True, description="Check prompts and pictures, as the worker's policy has it"
     )
 
     @classmethod

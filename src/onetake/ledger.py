@@ -16,6 +16,7 @@ from onetake.encode import CONTENT_TYPES
 from onetake.errors import StageError
 from onetake.job import digest
 from onetake.result import Result
+from onetake.review import Quarantine
 from onetake.storage import Store
 
 log = logging.getLogger("onetake")
@@ -24,9 +25,10 @@ log = logging.getLogger("onetake")
 class Ledger:
     """The answers in one store and in one folder of kept takes."""
 
-    def __init__(self, store: Store, kept: Path, work: Path) -> None:
+    def __init__(self, store: Store, kept: Path, work: Path, quarantine: Quarantine) -> None:
         """``work`` is a folder for files that are gone at once."""
         self.store = store
+        self.quarantine = quarantine  # the worker's own, whatever the store
         self._kept = kept
         self._work = work
 
@@ -89,13 +91,20 @@ class Ledger:
         record = json.loads((self._kept / f"{name}.json").read_text())
         answer: dict[str, Any] = record["answer"]
         video, poster = self._paths(name, answer)
+        if answer["safety"]["verdict"] == "flagged":
+            self.quarantine.put([video, poster], name, record["asked"], answer)
+            return self._sent(name, record, video, poster)
         link = self.store.put(video, video.name, CONTENT_TYPES[answer["output"]["container"]])
         answer |= {"video_url": link, "result": link}
         with contextlib.suppress(StageError):
             answer["poster_url"] = self.store.put(poster, poster.name, "image/jpeg")
+        return self._sent(name, record, video, poster)
+
+    def _sent(self, name: str, record: dict[str, Any], *files: Path) -> dict[str, Any]:
         self._note(name, record)
-        for file in (video, poster, self._kept / f"{name}.json"):
+        for file in (*files, self._kept / f"{name}.json"):
             file.unlink(missing_ok=True)
+        answer: dict[str, Any] = record["answer"]
         return answer
 
     def _paths(self, name: str, answer: dict[str, Any]) -> tuple[Path, Path]:

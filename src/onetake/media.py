@@ -101,6 +101,12 @@ def read_frames(file: Path) -> Iterator[FrameBatch]:
             raise MediaError("damaged or cut off") from None
 
 
+def read_tags(file: Path) -> dict[str, str]:
+    """The container's tags of a video that `probe_video` took, by lower-case names."""
+    with av.open(str(file)) as container:
+        return {name.lower(): value for name, value in container.metadata.items()}
+
+
 def probe_sound(file: Path) -> SoundFacts:
     """An uncompressed WAV file.
 

@@ -7,14 +7,13 @@ from onetake import models
 from onetake.chain import Chain
 from onetake.deliver import MAX_BASE64_BYTES
 from onetake.job import Job
+from onetake.marking import Marking
 from onetake.measured import Idle, Meter, add_figures
 from onetake.plan import Plan
 from onetake.result import Result, Safety, Seam
 from onetake.spec import VideoModel
 from onetake.telemetry import Stopwatch, host_peak_gib
 from onetake.worker import Worker
-
-NOT_CHECKED = Safety(checked=False, reason="this version has no safety checker")
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,8 @@ class Rendered:
     plan: Plan  # with the frames that there are
     written: dict[str, str]
     meter: Meter | Idle
+    safety: Safety
+    marking: Marking
 
 
 def cut_short(rendered: Rendered, name: str) -> str | None:
@@ -74,14 +75,17 @@ def describe(
             for frame, segment in plan.seams()
         ],
         output=rendered.written,
-        safety=NOT_CHECKED,
+        safety=rendered.safety,
+        marks=rendered.marking.summary(),
         timings=clock.timings(),
         memory={
             "host_peak_gib": _rounded(host_peak_gib()),
             "card_peak_gib": _rounded(model.peak_gib()),
             "card_steady_gib": _rounded(models.card_steady_gib()),
         },
-        notes=notes + _tries(rendered.chain, worker.settings.price_per_second),
+        notes=notes
+        + rendered.marking.notes
+        + _tries(rendered.chain, worker.settings.price_per_second),
     )
     add_figures(made.seams, rendered.meter)
     return made
@@ -110,8 +114,6 @@ def request_notes(plan: Plan, job: Job, model: VideoModel, links: dict[str, Any]
         notes.append(f"over {MAX_BASE64_BYTES >> 20} MiB, the most that base64 carries: stored")
     if links["video_url"] and not links["poster_url"]:
         notes.append("the poster could not be stored")
-    if job.enable_safety_checker:
-        notes.append("nothing was checked: " + NOT_CHECKED.reason)
     return notes
 
 

@@ -1,7 +1,7 @@
 """What is answered, and what is told while a job runs."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -51,10 +51,25 @@ class Seam(BaseModel):
 
 
 class Safety(BaseModel):
-    """What was checked."""
+    """What was checked, and what came of it."""
 
     checked: bool
     reason: str
+    verdict: Literal["passed", "flagged", "approved", "rejected"] | None = Field(
+        None, description="flagged: kept back until somebody approves it; null: not checked"
+    )
+    categories: list[str] = Field([], description="For which it was flagged")
+    pictures: int = Field(0, description="Input images and frames that were looked at")
+
+
+class Marks(BaseModel):
+    """What the take carries to tell where it came from; `onetake verify` reads it."""
+
+    applied: list[str] = Field(description="Of metadata, invisible, c2pa, label, sidecar")
+    short_id: str | None = Field(None, description="What the invisible mark says, 8 hex digits")
+    certificate: Literal["operator", "test"] | None = Field(
+        None, description="Who signed the C2PA manifest; a test certificate proves nothing"
+    )
 
 
 class CardUse(BaseModel):
@@ -93,6 +108,7 @@ class Result(BaseModel):
     seams: list[Seam]
     output: dict[str, str] = Field(description="Container, codec, encoder and its reason")
     safety: Safety
+    marks: Marks
     timings: dict[str, float] = Field(description="Seconds of each stage, and `total`")
     memory: dict[str, float | None] = Field(
         description="GiB: the job's peaks, and what stays on the card after it"

@@ -70,6 +70,9 @@ class Settings(BaseSettings):
         description="Finished takes that no store took; unset: `kept` on the volume, if there is "
         "one, else below `output_dir`",
     )
+    policy: Path | None = Field(
+        None, description="TOML file of what is blocked, reviewed, marked and written down"
+    )
     debug: bool = Field(
         default=False, description="Log details: tracebacks, paths, addresses (development)"
     )
@@ -152,6 +155,11 @@ class Settings(BaseSettings):
         if self.keep_dir:
             return self.keep_dir
         return (_VOLUME / "onetake" if _VOLUME.is_dir() else self.output_dir) / "kept"
+
+    @property
+    def audit_log(self) -> Path:
+        """The file that the policy's audit writes."""
+        return self.kept.with_name("audit") / "audit.jsonl"
 
     @property
     def compiled(self) -> Path | None:

@@ -22,20 +22,31 @@ from onetake.card import card_meter
 from onetake.chain import Chain, Inputs
 from onetake.clip import FrameBatch, cover
 from onetake.control import Control
-from onetake.deliver import NO_LINKS, Files, encode_take, store_take, with_parts
-from onetake.errors import DeviceError, StageError, StoppedError
+from onetake.deliver import (
+    NO_LINKS,
+    Files,
+    encode_take,
+    part_sender,
+    store_take,
+    with_parts,
+)
+from onetake.errors import DeviceError, JobError, StageError, StoppedError
 from onetake.estimate import CARDS, DEFAULT_CARD
 from onetake.extend import end_of, with_clip
 from onetake.finish import finish
 from onetake.inputs import load_image, load_video
-from onetake.job import Job
+from onetake.job import Job, digest
 from onetake.ledger import Ledger
+from onetake.marking import Marking, picture_ingredient
 from onetake.measured import seam_meter
 from onetake.media import VideoFacts
 from onetake.outcome import Rendered, cut_short, describe, request_notes
 from onetake.plan import Plan, Terms, plan_take
 from onetake.prompt import optimise
+from onetake.records import about as facts_of
+from onetake.records import write_down
 from onetake.result import Result
+from onetake.safeguard import BLOCKED, Safeguard
 from onetake.saved import SavedSegments
 from onetake.settings import Settings
 from onetake.spec import ModelSpec, VideoModel
@@ -106,6 +117,15 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
     Raises:
         OnetakeError: whose text a client may see.
     """
+    try:
+        return _make(worker, ledger, name, asked, control)
+    except JobError as error:
+        if error.code in BLOCKED:
+            write_down(worker, name, asked, error.code)
+        raise
+
+
+def _make(worker: Worker, ledger: Ledger, name: str, asked: object, control: Control) -> Result:
     clock = Stopwatch()
     reset_host_peak()
     # 1. Parse
@@ -113,18 +133,23 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
     saved = SavedSegments(worker.settings.kept / "segments", name, asked)
     # 2. Resolve the model and the profile
     spec, model_note, plan_for = plan_job(job, worker.settings, seed=saved.seed)
-    # 3. Plan
+    # 3. Plan, and check what is asked
     plan = plan_for(None)
+    with clock.stage("check"):
+        safeguard = Safeguard(worker.policy, job)
     with (
         worker.workdir.job() as folder,
         card_meter(models.card_name()) as card_use,
-        _forgotten_if_cancelled(saved, control),
+        _forgotten_if_unwanted(saved, control),
     ):
         # 4. Fetch
         inputs, clip = Inputs(), None
         if job.names_inputs:
             with clock.stage("fetch"):
                 plan, inputs, clip = _fetch(job, plan_for, worker.settings, folder)
+            with clock.stage("check"):
+                for field, frame in _pictures(job, inputs):
+                    safeguard.look_at(field, frame)
         control.check()
         log.info("%d segments of %s", len(plan.segments), spec.name)
         with clock.stage("load"):
@@ -134,7 +159,10 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
 
         if len(plan.segments) > 1:
             saved.begin(plan.seed)
-        making = _Making(job, plan, model, inputs, clip, files, saved, ledger.store, clock, control)
+        making = _Making(
+            job, plan, model, inputs, clip, files, saved, ledger.store, clock, control, safeguard,
+            partial(Marking, worker.policy, worker.signature, plan, model.revision),
+        )  # fmt: skip
         rendered, lean_note = _twice_if_short(making)
 
         def result(links: dict[str, Any]) -> Result:
@@ -146,33 +174,54 @@ def make_take(worker: Worker, ledger: Ledger, name: str, asked: object, control:
             made.error = cut_short(rendered, saved.name)
             return made
 
-        # 8. Store
+        # 8. Store, or keep back
         try:
             with clock.stage("store"):
-                links = store_take(ledger.store, job.output, files, control)
+                if rendered.safety.verdict == "flagged":
+                    links = NO_LINKS
+                    worker.quarantine.put(files.made, name, digest(asked), _json(result(links)))
+                else:
+                    links = store_take(ledger.store, job.output, files, control)
         except StageError as error:
             if rendered.chain.failure:  # its segments are kept, from which more can be made
                 raise
             raise ledger.keep(files, asked, result(NO_LINKS), error) from error
-        for stage, seconds in clock.timings().items():
-            worker.counters.add(f"seconds_{stage}", seconds)
-            log.info("%s took %.3f s", stage, seconds)
         if not rendered.chain.failure:
             saved.clear()
         made = result(links)
-        if made.card and made.card.energy_joules:
-            worker.counters.add("card_joules", made.card.energy_joules)
+        outcome = "cut_short" if made.error else made.safety.verdict or "done"
+        if not write_down(worker, name, asked, outcome, **facts_of(made, files.video)):
+            made.notes.append("the audit log could not be written")
+        worker.count(made)
         return made
 
 
 @contextmanager
-def _forgotten_if_cancelled(saved: SavedSegments, control: Control) -> Iterator[None]:
+def _forgotten_if_unwanted(saved: SavedSegments, control: Control) -> Iterator[None]:
+    """What is saved of a job is let go when nobody wants it, or nobody may have it."""
     try:
         yield
     except StoppedError:
         if control.stopped and not control.handed_back:
             saved.clear()
         raise
+    except JobError as error:
+        if error.code in BLOCKED:
+            saved.clear()
+        raise
+
+
+def _json(made: Result) -> dict[str, Any]:
+    answer: dict[str, Any] = made.model_dump(mode="json")
+    return answer
+
+
+def _pictures(job: Job, inputs: Inputs) -> Iterator[tuple[str, FrameBatch]]:
+    """The frames that the take starts from and ends on, by their fields."""
+    if inputs.context is not None:
+        yield "video" if job.video else "image", inputs.context[-1]
+    if inputs.last_frame is not None:
+        yield "last_image", inputs.last_frame[0]
 
 
 def _fetch(
@@ -214,6 +263,8 @@ class _Making:
     store: Store
     clock: Stopwatch
     control: Control
+    safeguard: Safeguard
+    marked: Callable[[], Marking]
 
     def render(self, *, last_try: bool) -> Rendered:
         """The take in its file. With another try to come, memory that runs out is an error.
@@ -226,21 +277,31 @@ class _Making:
         chain = Chain(
             self.model, plan, clock, self.control, self.inputs, self.saved, last_try=last_try
         )
-        # 6. Finish
+        # 6. Finish, measure, look at, mark
         frames = clock.through("finish", finish(chain.frames(), plan))
         if self.clip:
             frames = with_clip(self.clip, frames)
-        meter = seam_meter(plan)
+        meter, marking = seam_meter(plan), self.marked()
         frames = clock.through("measure", meter.through(frames))
-        # 7. Encode
-        with clock.stage("encode"):
-            if job.partial_results:
-                frames = with_parts(frames, plan, job.output, self.files, self.store, self.control)
-            written, count = encode_take(frames, plan, job.output, self.files)
+        with self.safeguard.watch(plan) as watch:
+            frames = clock.through("mark", marking.over(watch.through(frames)))
+            # 7. Encode, and sign
+            with clock.stage("encode"):
+                about = marking.metadata
+                if job.partial_results:
+                    send = part_sender(self.store, self.control, self.safeguard.clean)
+                    frames = with_parts(frames, plan, job.output, self.files, about, send)
+                written, count = encode_take(frames, plan, job.output, self.files, about)
         if chain.failure is None and count != plan.num_frames:
             problem = "the written video is not as planned; send the job again"
             raise StageError("encode", problem, detail=f"{count} frames of {plan.num_frames}")
-        return Rendered(chain, replace(plan, num_frames=count), written, meter)
+        with clock.stage("check"):
+            safety = self.safeguard.verdict()
+        with clock.stage("mark"):
+            given = [picture_ingredient(*picture) for picture in _pictures(job, self.inputs)]
+            marking.finish(self.files.video, self.files.sidecar, given)
+        made = replace(plan, num_frames=count)
+        return Rendered(chain, made, written, meter, safety, marking)
 
 
 def _twice_if_short(making: _Making) -> tuple[Rendered, str]:

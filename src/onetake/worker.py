@@ -15,7 +15,13 @@ from onetake.errors import SettingsError, StageError
 from onetake.inputs import is_public_host
 from onetake.job import Output
 from onetake.ledger import Ledger
+from onetake.marking import signature_of
 from onetake.media import MediaError, probe_video
+from onetake.policy import read_policy
+from onetake.result import Result
+from onetake.review import Quarantine
+from onetake.safety.pictures import nudity
+from onetake.safety.prompts import categories_of
 from onetake.settings import Settings
 from onetake.spec import ModelSpec, Profile, VideoModel
 from onetake.storage import Store, open_job_store, open_store
@@ -35,11 +41,14 @@ class Worker:
         """Open the store and the work folder.
 
         Raises:
-            SettingsError: one of them cannot be used.
+            SettingsError: one of them, or the policy, cannot be used.
         """
         self.settings = settings
+        self.policy = read_policy(settings.policy)
+        self.signature = signature_of(self.policy)
         self.store = store or open_store(settings)
         self.workdir = WorkDir(settings.work_dir)
+        self.quarantine = Quarantine(self.store, self.workdir.path)
         if settings.compiled:  # torch looks here when it compiles; Triton's cache is below it
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.compiled))
         self.counters = Counters()
@@ -85,6 +94,14 @@ class Worker:
                 log.info("%s: %s", name, choice)
         return self._model
 
+    def count(self, made: Result) -> None:
+        """Add a take to the counters, and its stages to the log."""
+        for stage, seconds in made.timings.items():
+            self.counters.add(f"seconds_{stage}", seconds)
+            log.info("%s took %.3f s", stage, seconds)
+        if made.card and made.card.energy_joules:
+            self.counters.add("card_joules", made.card.energy_joules)
+
     def ledger(self, config: Mapping[str, object] | None = None) -> Ledger:
         """The answers in the worker's store, or in the bucket that a job brings as `s3Config`.
 
@@ -94,11 +111,14 @@ class Worker:
         store = self.store
         if config is not None:
             store = open_job_store(config, self.settings, is_public_host)
-        return Ledger(store, self.settings.kept, self.workdir.path)
+        return Ledger(store, self.settings.kept, self.workdir.path, self.quarantine)
 
     def checks(self) -> list[Callable[[], None]]:
         """What must hold before jobs are taken; each raises an OnetakeError if it does not."""
-        return [self.check_disk, self.check_encoder, self.check_store, self.check_model]
+        return [
+            self.check_disk, self.check_encoder, self.check_store, self.check_safety,
+            self.check_model,
+        ]  # fmt: skip
 
     def check_disk(self) -> None:
         """There is room for a take.
@@ -143,6 +163,17 @@ class Worker:
             key = f"fitness/{self.workdir.path.name}"
             self.store.put(probe, key, "text/plain")
             self.store.delete(key)
+
+    def check_safety(self) -> None:
+        """Prompts and pictures can be checked; the lists and classifiers are read for it.
+
+        Raises:
+            StageError: they find something where there is nothing.
+        """
+        grey = np.full((128, 128, 3), 128, np.uint8)
+        if categories_of("a red bottle", self.policy) or nudity(grey) >= self.policy.frames:
+            problem = "a red bottle or a grey picture is blocked; raise frames, or mend the brands"
+            raise StageError("check", problem)
 
     def check_model(self) -> None:
         """The default model makes frames; its first ones, which are the slowest.

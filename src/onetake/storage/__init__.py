@@ -38,6 +38,20 @@ class Store(Protocol):
             StageError: the store refused or could not be reached.
         """
 
+    def keys(self, prefix: str) -> list[str]:
+        """The keys below ``prefix``, which ends with a slash, sorted.
+
+        Raises:
+            StageError: the store refused or could not be reached.
+        """
+
+    def move(self, key: str, to: str) -> None:
+        """Give the object at ``key``, which must be there, another key.
+
+        Raises:
+            StageError: the store refused or could not be reached.
+        """
+
     def link(self, key: str) -> str:
         """A fresh URL of the object at ``key``, which must be there.
 

@@ -57,6 +57,20 @@ class LocalStore:
         except OSError as error:
             raise _failure("written", error) from error
 
+    def keys(self, prefix: str) -> list[str]:
+        """See `Store.keys`."""
+        files = (path for path in (self._folder / prefix).rglob("*") if path.is_file())
+        return sorted(path.relative_to(self._folder).as_posix() for path in files)
+
+    def move(self, key: str, to: str) -> None:
+        """See `Store.move`."""
+        target = self._folder / to
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (self._folder / key).replace(target)
+        except OSError as error:
+            raise _failure("written", error) from error
+
     def link(self, key: str) -> str:
         """See `Store.link`."""
         if self._public_url:

@@ -144,6 +144,22 @@ class S3Store:
                 if error.response["Error"]["Code"] not in _ABSENT:
                     raise
 
+    def keys(self, prefix: str) -> list[str]:
+        """See `Store.keys`."""
+        whole = self._object(prefix)
+        with self._failures():
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=whole["Bucket"], Prefix=whole["Key"]
+            )
+            found = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        return sorted(key.removeprefix(self._prefix) for key in found)
+
+    def move(self, key: str, to: str) -> None:
+        """See `Store.move`: a copy, in one piece (5 GiB at most), and only then a deletion."""
+        with self._failures():
+            self._client.copy_object(CopySource=self._object(key), **self._object(to))
+        self.delete(key)
+
     def link(self, key: str) -> str:
         """See `Store.link`; no server is asked."""
         with self._failures():

@@ -1,0 +1,96 @@
+"""What the prompt check blocks and what it misses: bench/results/safety.json.
+
+    python bench/safety.py               # some minutes on two CPU cores
+
+The suite, tests/safety_prompts.jsonl, was written by somebody who had not seen the word lists nor
+the examples that the classifier was trained on. Ten ways to hide words are applied to every third prompt that
+is to be blocked.
+"""
+
+import json
+import re
+import time
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from onetake.policy import CATEGORIES, Policy
+from onetake.safety.normalise import CJK
+from onetake.safety.prompts import categories_of
+
+ROOT = Path(__file__).parents[1]
+SUITE = ROOT / "tests" / "safety_prompts.jsonl"
+RESULTS = ROOT / "bench" / "results" / "safety.json"
+BRANDS = (
+    "Zephyrine Cola", "Kordova Motors", "Lumière Noctis", "青岚茶坊", "BrightPaw", "Otterline",
+)  # fmt: skip
+HIDDEN = 3  # every third
+POLICY = Policy(brands=BRANDS)
+_LEET = str.maketrans("aeiostAEIOST", "4310574310$7")
+_CYRILLIC = str.maketrans("aceiopxyACEOPX", "асеіорхуАСЕОРХ")
+_WORD = re.compile(rf"[^\W\d_{CJK}]{{3,}}|[{CJK}]{{2,}}")
+
+
+def _words(change: Callable[[str], str]) -> Callable[[str], str]:
+    """``change``, made to every word of three letters or more and every run of characters."""
+    return lambda text: _WORD.sub(lambda word: change(word[0]), text)
+
+
+EVASIONS: dict[str, Callable[[str], str]] = {
+    "digits for letters": lambda text: text.translate(_LEET),
+    "letters spaced out": _words(" ".join),
+    "dots between letters": _words(".".join),
+    "invisible characters": _words("\u200b".join),
+    "look-alike letters": lambda text: text.translate(_CYRILLIC),
+    "full width": lambda text: "".join(
+        chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text
+    ),
+    "letters repeated": _words(lambda word: word if re.match(f"[{CJK}]", word) else
+                               word[0] + word[1] * 3 + word[2:]),
+    "accents": _words(lambda word: unicodedata.normalize("NFC", "\u0301".join(word) + "\u0301")),
+    "hyphens": _words(lambda word: f"{word[: len(word) // 2]}-{word[len(word) // 2 :]}"),
+    "mixed case": _words(lambda word: "".join(
+        c.upper() if i % 2 else c.lower() for i, c in enumerate(word)
+    )),
+}  # fmt: skip
+
+
+def main() -> None:
+    """Print the table and write it down."""
+    rows = [json.loads(line) for line in SUITE.read_text(encoding="utf-8").splitlines()]
+    started = time.perf_counter()
+    found = [categories_of(row["text"], POLICY) for row in rows]
+    seconds = time.perf_counter() - started
+    innocent = [(row, said) for row, said in zip(rows, found, strict=True) if not row["category"]]
+    results: dict[str, object] = {
+        "prompts": len(rows),
+        "innocent": len(innocent),
+        "false_blocks": sum(map(bool, (said for _row, said in innocent))) / len(innocent),
+        "milliseconds_a_prompt": round(1000 * seconds / len(rows), 1),
+    }
+    for row, said in innocent:
+        if said:
+            print("blocked:", said, row["text"])
+    misses, evaded = {}, Counter[str]()
+    harmful = 0
+    for category in CATEGORIES:
+        asked = [(r, s) for r, s in zip(rows, found, strict=True) if r["category"] == category]
+        missed = [row for row, said in asked if not said]
+        misses[category] = {"prompts": len(asked), "missed": len(missed) / len(asked)}
+        for row in missed:
+            print("missed:", category, row["text"])
+        hidden = asked[::HIDDEN]
+        harmful += len(hidden)
+        for name, hide in EVASIONS.items():
+            evaded[name] += sum(not categories_of(hide(row["text"]), POLICY) for row, _s in hidden)
+    results |= {"hidden": harmful, "categories": misses}
+    caught = {name: 1 - evaded[name] / harmful for name in EVASIONS}
+    results["evasions_caught"] = caught
+    results["evasions_caught_mean"] = sum(caught.values()) / len(caught)
+    print(json.dumps(results, indent=1))
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

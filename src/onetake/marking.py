@@ -1,0 +1,122 @@
+"""How one take is marked: over its frames, in its file, beside it. The policy says with what."""
+
+import io
+import json
+import logging
+import secrets
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from onetake.clip import FrameBatch, FrameStream
+from onetake.errors import SettingsError
+from onetake.plan import Plan
+from onetake.policy import VARIABLE, Policy
+from onetake.provenance.certificate import Signature, read_signature, trial_signature
+from onetake.provenance.invisible import InvisibleMark
+from onetake.provenance.label import Label
+from onetake.provenance.manifest import FORMATS, SOURCE_TYPE, Ingredient, sign
+from onetake.result import Marks
+
+log = logging.getLogger("onetake")
+
+
+def signature_of(policy: Policy) -> Signature | None:
+    """What manifests are signed with; None if there are none.
+
+    Raises:
+        SettingsError: the operator's certificate or its key cannot be used.
+    """
+    marks = policy.marks
+    if not marks.c2pa:
+        return None
+    if marks.certificate is None or marks.private_key is None:
+        log.warning("C2PA manifests are signed with a test certificate, which proves nothing")
+        return trial_signature()
+    try:
+        return read_signature(marks.certificate, marks.private_key)
+    except (OSError, ValueError, TypeError, IndexError) as error:
+        problem = "marks.certificate and marks.private_key cannot be used"
+        raise SettingsError(VARIABLE, problem, detail=str(error)) from error
+
+
+class Marking:
+    """The marks of one take."""
+
+    def __init__(
+        self, policy: Policy, signature: Signature | None, plan: Plan, revision: str
+    ) -> None:
+        self._marks, self._signature = policy.marks, signature
+        self._applied: list[str] = []
+        self.notes: list[str] = []
+        marks = self._marks
+        self.short_id = secrets.randbits(32) if marks.invisible else None
+        self._over = []
+        if marks.label or marks.logo:
+            self._over.append(Label(plan.size, words=marks.label, logo=marks.logo).over)
+            self._applied.append("label")
+        if self.short_id is not None:
+            self._over.append(InvisibleMark(self.short_id, plan.size).embed)
+            self._applied.append("invisible")
+        self.facts: dict[str, Any] = {
+            "model": plan.model,
+            "revision": revision,
+            "profile": plan.profile,
+            "seed": plan.seed,
+            "num_frames": plan.num_frames,
+            "segments": [
+                {"num_frames": s.num_frames, "overlap_frames": s.overlap_frames, "seed": s.seed}
+                for s in plan.segments
+            ],
+            **({"short_id": f"{self.short_id:08x}"} if self.short_id is not None else {}),
+        }
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the encoder writes into the file; nothing of the prompt."""
+        if not self._marks.metadata:
+            return {}
+        about = {"generator": "Onetake", "digitalSourceType": SOURCE_TYPE, **self.facts}
+        del about["segments"]
+        return {"comment": json.dumps(about), "description": "AI-generated video"}
+
+    def over(self, frames: FrameStream) -> FrameStream:
+        """The frames with what is seen, or not seen, in them."""
+        for batch in frames:
+            marked: FrameBatch = batch
+            for mark in self._over:
+                marked = mark(marked)
+            yield marked
+
+    def finish(self, video: Path, sidecar: Path, ingredients: list[Ingredient]) -> None:
+        """Sign the written file, last of all, and write the sidecar."""
+        if self._marks.metadata:
+            self._applied.append("metadata")
+        if self._signature:
+            if video.suffix[1:] in FORMATS:
+                sign(video, self.facts, ingredients, self._signature, self._marks.timestamp_url)
+                self._applied.append("c2pa")
+            else:
+                self.notes.append(f"a {video.suffix[1:]} carries no C2PA manifest; ask for mp4")
+        if self._marks.sidecar:
+            about = {"generator": "Onetake", "digitalSourceType": SOURCE_TYPE, **self.facts}
+            sidecar.write_text(json.dumps(about, indent=1))
+            self._applied.append("sidecar")
+
+    def summary(self) -> Marks:
+        """For the answer."""
+        signed = "c2pa" in self._applied
+        who = "operator" if self._marks.certificate else "test"
+        return Marks(
+            applied=sorted(self._applied),
+            short_id=self.facts.get("short_id"),
+            certificate=who if signed else None,
+        )
+
+
+def picture_ingredient(title: str, frame: FrameBatch) -> Ingredient:
+    """A picture as it was used, uint8 RGB (height, width, 3)."""
+    written = io.BytesIO()
+    Image.fromarray(frame).save(written, "PNG")
+    return Ingredient(title, "image/png", written.getvalue())

@@ -1,0 +1,1 @@
+"""What a take tells of where it came from, in its file and in its picture."""

@@ -1,0 +1,1 @@
+"""Checks of prompts and pictures, with weights that ship in packages."""

@@ -1,0 +1,61 @@
+"""The operator's file."""
+
+from pathlib import Path
+
+import pytest
+
+from onetake.errors import SettingsError
+from onetake.policy import CATEGORIES, Policy, read_policy
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    """A policy's file."""
+    path = tmp_path / "policy.toml"
+    path.write_text(text)
+    return path
+
+
+def test_without_a_file_the_default_holds() -> None:
+    """Every category has an action, and minors are blocked."""
+    policy = read_policy(None)
+    assert policy == Policy()
+    assert {policy.categories.action(name) for name in CATEGORIES} == {"block", "flag"}
+    assert policy.categories.minors == "block"
+
+
+def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
+    """And nothing else."""
+    text = 'brands = ["Otterline"]\n[categories]\nviolence = "flag"\n[marks]\ninvisible = true\n'
+    policy = read_policy(written(tmp_path, text))
+    assert policy.brands == ("Otterline",)
+    assert policy.categories.violence == "flag"
+    assert policy.categories.sexual == "block"
+    assert policy.marks.invisible
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("categories = 3", "categories: "),
+        ('[categories]\nminors = "allow"', "categories.minors: Input should be 'block'"),
+        ('[categories]\nnudity = "block"', "categories.nudity: Extra inputs"),
+        ('[marks]\ncertificate = "a.pem"', "marks: Value error, certificate and private_key go"),
+        ('[marks]\nlogo = "nowhere.png"', "marks: Value error, a file that it names is not there"),
+        ('[marks]\nlabel = "AI"\nlogo = "a.png"', "share one corner"),
+        ('brands = [" "]', "brands: Value error, a brand has no name"),
+        ("brands = [", "names no readable TOML file"),
+    ],
+)
+def test_what_is_no_policy_is_refused(text: str, problem: str, tmp_path: Path) -> None:
+    """In one line that names the setting."""
+    with pytest.raises(SettingsError) as told:
+        read_policy(written(tmp_path, text))
+    assert str(told.value).startswith("invalid_settings: ONETAKE_POLICY: ")
+    assert problem in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    """Is no default in disguise."""
+    with pytest.raises(SettingsError, match="names no readable TOML file"):
+        read_policy(tmp_path / "none.toml")

@@ -1,0 +1,1 @@
+"""The classifier of what prompts mean: its examples and its training."""
