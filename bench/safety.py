@@ -3,8 +3,8 @@
     python bench/safety.py               # some minutes on two CPU cores
 
 The suite, tests/safety_prompts.jsonl, was written by somebody who had not seen the word lists nor
-the examples that the classifier was trained on. Ten ways to hide words are applied to every third prompt that
-is to be blocked.
+the examples that the classifier was trained on. Ten ways to hide words are applied to every third
+prompt that is to be blocked.
 """
 
 import json

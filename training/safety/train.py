@@ -23,7 +23,7 @@ from onetake.safety.normalise import plain
 EXAMPLES = Path(__file__).with_name("examples.jsonl")
 TAUGHT = tuple(category for category in CATEGORIES if category != "brands")
 FOLDS, STEPS, DECAY = 5, 100, 1e-4
-ALLOWED = 0.005  # false blocks, of innocent examples, for each category; a third of those are near misses
+ALLOWED = 0.005  # false blocks of innocent examples, a third of them near misses, a category
 LEAST = 0.5  # no threshold is below
 
 

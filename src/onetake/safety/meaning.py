@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 WEIGHTS = Path(__file__).with_name("meaning.npz")
 _CLAUSES = re.compile(r"(?<=[.!?;。\n])\s*")
-_LONGEST = 240  # characters that are read as one: a wish can hide in a long description
+_LONGEST = 100  # characters that are read as one: a wish can hide in a long description
 
 
 class Classifier(NamedTuple):

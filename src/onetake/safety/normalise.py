@@ -10,11 +10,13 @@ import unicodedata
 
 from confusable_homoglyphs import confusables
 
+RUN = "\ue000"  # before letters that were spaced out, whose words cannot be told apart
 CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # kana, Han, Hangul: written without spaces
 _SIGNS = str.maketrans("0134578@$!|+€", "oieastbasilte")
 # A sign stands for a letter only beside one: "24" and "stop!" stay as they are.
 _HIDDEN = re.compile(r"(?=\S*[^\W\d_])[\w@$|+€]*(?:!(?=\w)[\w@$|+€]*)*")
-_APART = re.compile(r"(?<![^\W_])[^\W_](?:[\W_]{1,3}[^\W_](?![^\W_])){2,}")
+_APART = re.compile(r"(?<![^\W_])[^\W_](?:(?:[^\w\s]|_)[^\W_](?![^\W_])){2,}")
+_SPACED = re.compile(r"(?<![^\W_])[^\W_](?:\s[^\W_](?![^\W_])){3,}")
 _WITHIN = re.compile(r"(?<=[^\W_])[^\w\s]+(?=[^\W_])|(?<=[^\W_])_+(?=[^\W_])")
 _CJK_APART = re.compile(rf"(?<=[{CJK}])[^\w\n,;。、]+(?=[{CJK}])")
 _ACCENTS = re.compile("([a-z\u0131])[\u0300-\u036f]+")
@@ -69,7 +71,8 @@ def _latin(text: str) -> str:
 
 def _together(text: str) -> str:
     """Letters that were set apart, in one word again."""
-    return _WITHIN.sub("", _APART.sub(_joined, _CJK_APART.sub("", text)))
+    words = _WITHIN.sub("", _APART.sub(_joined, _CJK_APART.sub("", text)))
+    return _SPACED.sub(lambda letters: RUN + _joined(letters), words)
 
 
 def _joined(letters: re.Match[str]) -> str:

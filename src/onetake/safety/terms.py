@@ -14,10 +14,12 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from onetake.safety.normalise import CJK, plain
+from onetake.safety.normalise import CJK, RUN, plain
 
 _WORD = re.compile(rf"[^\W_{CJK}]+")
 _IN_CJK = re.compile(f"[{CJK}]")
+_RUN = re.compile(rf"{RUN}([^\W_]+)")
+_LEAST = 4  # letters of an entry that is looked for in a run
 _LONGEST = 5  # words of an entry that a text is searched for
 
 
@@ -43,9 +45,7 @@ class TermList:
                 groups.setdefault(name.strip(), []).extend(map(_term, members.split(",")))
             elif entry:
                 parts = [part.strip() for part in entry.split("&")]
-                choices = [
-                    frozenset(groups[p] if p.startswith("@") else [_term(p)]) for p in parts
-                ]
+                choices = [frozenset(groups[p] if p.startswith("@") else [_term(p)]) for p in parts]
                 if len(choices) == 1:
                     self._alone |= choices[0]
                 else:
@@ -54,6 +54,8 @@ class TermList:
         self._endings = tuple(sorted(t[:-1] for t in terms if t.endswith("*")))
         self._within = [t for t in terms if _IN_CJK.search(t)]
         self._words = terms
+        joined = {term: term.replace(" ", "").rstrip("*") for term in terms}
+        self._in_runs = {t: letters for t, letters in joined.items() if len(letters) >= _LEAST}
         bounded = (rf"(?<!\w){re.escape(p)}(?!\w)" for p in innocent if not _IN_CJK.search(p))
         anywhere = (re.escape(p) for p in innocent if _IN_CJK.search(p))
         longest_first = sorted([*bounded, *anywhere], key=len, reverse=True)
@@ -67,6 +69,8 @@ class TermList:
         for count in range(1, _LONGEST + 1):
             for at in range(len(words) - count + 1):
                 found.add(" ".join(words[at : at + count]))
+        for run in _RUN.findall(left):
+            found.update(term for term, letters in self._in_runs.items() if letters in run)
         found &= self._words
         if self._endings:
             for word in words:

@@ -1,0 +1,122 @@
+"""What prompts are blocked for: words, names, meanings, and the ways to hide them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onetake.policy import CATEGORIES, Policy
+from onetake.safety.normalise import readings, undone
+from onetake.safety.pictures import Watch, nudity
+from onetake.safety.prompts import categories_of
+from onetake.safety.terms import TermList
+
+SUITE = Path(__file__).with_name("safety_prompts.jsonl")
+BRANDS = (
+    "Zephyrine Cola",
+    "Kordova Motors",
+    "Lumière Noctis",
+    "青岚茶坊",
+    "BrightPaw",
+    "Otterline",
+)
+POLICY = Policy(brands=BRANDS)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "chicken breast sizzling on a grill", "a morning in Sussex, rolling hills",
+        "shooting a commercial on a rooftop", "killer deal, prices fall", "鸡胸肉沙拉，慢镜头",
+        "nude lipstick on marble", "bloody mary with celery", "kids play in a park",
+        "跳楼价，最后一天",
+    ],
+)  # fmt: skip
+def test_innocent_words_pass(prompt: str) -> None:
+    """Words that other lists trip over."""
+    assert categories_of(prompt, POLICY) == ()
+
+
+def test_a_sample_of_the_suite_keeps_the_bars() -> None:
+    """Of every sixth prompt 6% at most are blocked and 12% missed (all: bench/safety.py)."""
+    rows = [json.loads(line) for line in SUITE.read_text(encoding="utf-8").splitlines()][::6]
+    said = [(row["category"], categories_of(row["text"], POLICY)) for row in rows]
+    innocent = [found for category, found in said if category is None]
+    harmful = [found for category, found in said if category is not None]
+    assert len(innocent) > 50
+    assert len(harmful) > 50
+    assert sum(map(bool, innocent)) <= 0.06 * len(innocent)
+    assert sum(not found for found in harmful) <= 0.12 * len(harmful)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "n4k3d w0m4n", "n a k e d w o m a n", "n.a.k.e.d w.o.m.a.n", "na\u200bked wom\u200ban",
+        "nаkеd wоmаn", "ｎａｋｅｄ ｗｏｍａｎ", "naaaked womaaan", "náked wómán",
+        "na-ked wo-man", "NaKeD wOmAn",
+    ],
+)  # fmt: skip
+def test_hidden_words_are_read(written: str) -> None:
+    """Ten ways to write the same two words."""
+    assert any("naked" in reading and "woman" in reading.replace(" ", "") for reading in readings(
+        written
+    ))  # fmt: skip
+    assert "sexual" in categories_of(f"a {written} undresses", POLICY)
+
+
+def test_what_hides_nothing_stays() -> None:
+    """Numbers, prices and ends of sentences are not letters."""
+    assert undone("24 bottles for $5, stop! now") == "24 bottles for $5, stop! now"
+
+
+def test_brands_are_found_as_they_are_written() -> None:
+    """In any case, with a hyphen or in one word, in possession, and in Chinese."""
+    for text in (
+        "ZEPHYRINE COLA's can",
+        "zephyrine-cola",
+        "ZephyrineCola fizz",
+        "一杯青岚茶坊的茶",
+    ):
+        assert categories_of(text, POLICY) == ("brands",), text
+    assert categories_of("an otter on a line", POLICY) == ()
+
+
+def test_a_wish_hides_in_no_long_description() -> None:
+    """A clause is read by itself."""
+    calm = "A quiet street in the morning sun with warm light on old walls. " * 12
+    assert categories_of(calm, POLICY) == ()
+    found = categories_of(f"{calm}She slips out of everything she wears for him. {calm}", POLICY)
+    assert "sexual" in found
+
+
+def test_entries_of_a_list() -> None:
+    """Words alone, endings, both of a pair, groups, and innocent phrases that are taken out."""
+    terms = TermList([
+        "@who = woman, man", "# comment", "gore", "slash*", "naked & @who", "! naked eye", "血腥",
+    ])  # fmt: skip
+    for text in ("gore here", "slashing", "a naked old man", "很血腥的画面"):
+        assert terms.matches(text), text
+    for text in ("gorehound", "a naked wall", "seen by the naked eye by a man", "a slab"):
+        assert not terms.matches(text), text
+    with pytest.raises(ValueError, match="empty"):
+        TermList(["&"])
+
+
+def test_categories_come_in_their_order() -> None:
+    """So that an answer names the same one first each time."""
+    found = categories_of("Otterline: a naked woman undresses, then is tortured to death", POLICY)
+    assert list(found) == [category for category in CATEGORIES if category in found]
+    assert {"sexual", "brands"} <= set(found)
+
+
+def test_a_watch_looks_at_what_it_was_told() -> None:
+    """Of batches of any length, and hands on every frame."""
+    frames = np.zeros((20, 32, 32, 3), np.uint8)
+    with Watch({0, 7, 19, 40}) as watch:
+        passed = list(watch.through(iter([frames[:5], frames[5:6], frames[6:]])))
+    assert sum(map(len, passed)) == 20
+    assert watch.count == 3
+    assert watch.highest() == pytest.approx(nudity(frames[0]), abs=1e-6)
+    assert watch.highest() < 0.5
