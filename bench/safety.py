@@ -3,7 +3,7 @@
     python bench/safety.py               # some minutes on two CPU cores
 
 The suite, tests/safety_prompts.jsonl, was written by somebody who had not seen the word lists nor
-the examples that the classifier was trained on. Ten ways to hide words are applied to every third
+the examples that the classifier was trained on. Ten ways to hide words are applied to every tenth
 prompt that is to be blocked.
 """
 
@@ -25,7 +25,7 @@ RESULTS = ROOT / "bench" / "results" / "safety.json"
 BRANDS = (
     "Zephyrine Cola", "Kordova Motors", "Lumière Noctis", "青岚茶坊", "BrightPaw", "Otterline",
 )  # fmt: skip
-HIDDEN = 3  # every third
+HIDDEN = 10  # every tenth
 POLICY = Policy(brands=BRANDS)
 _LEET = str.maketrans("aeiostAEIOST", "4310574310$7")
 _CYRILLIC = str.maketrans("aceiopxyACEOPX", "асеіорхуАСЕОРХ")

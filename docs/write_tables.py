@@ -81,7 +81,7 @@ def safety() -> tables.Rows:
     for name, row in found["categories"].items():
         rows.append((name, str(row["prompts"]), f"{row['missed']:.1%} missed"))
     for name, caught in found["evasions_caught"].items():
-        rows.append((f"a third of these with {name}", str(found["hidden"]), f"{caught:.1%} caught"))
+        rows.append((f"a tenth of these with {name}", str(found["hidden"]), f"{caught:.1%} caught"))
     return rows
 
 
