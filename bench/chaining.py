@@ -1,6 +1,6 @@
 """What each way to chain segments makes of a take: the table and the picture of docs/CHAINING.md.
 
-    python bench/chaining.py                 # an hour on two CPU cores
+    python bench/chaining.py                 # half an hour on two CPU cores
     python bench/chaining.py naive "9 frames, faded" --takes 4 --segments 4
     python bench/chaining.py --only-long     # the picture alone
 
@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from onetake import chain, models
-from onetake.clip import FrameBatch
+from onetake.clip import FrameBatch, FrameStream
 from onetake.control import Control
 from onetake.job import Job
 from onetake.seams import SeamMeter
@@ -35,23 +35,28 @@ from onetake.settings import Settings
 from onetake.take import plan_job
 from onetake.telemetry import Stopwatch
 from training.captions import MOVEMENTS, Scene, caption, names
-from training.clips import random_scenes, with_movement
+from training.clips import draw as draw_clips
+from training.clips import make_clips, random_scenes, with_movement
 from training.judge import Judge, load_judge
 
 RESULTS = Path(__file__).parent / "results" / "chaining.json"
 PICTURE = Path(__file__).parents[1] / "docs" / "chaining.png"
 PLAIN = {"retries": 0, "colour_match": 0.0, "history_noise": 0.0}
+GUIDED = {"guidance_scale": models.MODELS["tiny"].guidance_scale}  # every segment alike
+DRAWN = "drawn, without seams"  # what the figures say of true clips
 # A way: the job's options, and whether the overlap is faded into.
 WAYS: dict[str, tuple[dict[str, Any], bool]] = {
-    "naive": (PLAIN | {"overlap_frames": 1}, False),
+    "naive": (PLAIN | GUIDED | {"overlap_frames": 1}, False),
     "1 frame, faded": (PLAIN | {"overlap_frames": 1}, True),
     "5 frames, cut": (PLAIN | {"overlap_frames": 5}, False),
     "5 frames, faded": (PLAIN | {"overlap_frames": 5}, True),
     "9 frames, faded": (PLAIN | {"overlap_frames": 9}, True),
+    "9, all guided": (PLAIN | GUIDED | {"overlap_frames": 9}, True),
     "17 frames, faded": (PLAIN | {"overlap_frames": 17}, True),
     "5, one retry": (PLAIN | {"overlap_frames": 5, "retries": 1}, True),
     "5, noise at 0.05": (PLAIN | {"overlap_frames": 5, "history_noise": 0.05}, True),
     "5, colours at 0.5": (PLAIN | {"overlap_frames": 5, "colour_match": 0.5}, True),
+    DRAWN: (PLAIN, False),
 }
 SIDE, FPS, SEGMENT = 128, 16, 33
 LAST = 17  # frames that are judged
@@ -77,12 +82,12 @@ def one(way: str, number: int, segments: int) -> Row:
     settings = Settings()
     _spec, _note, plan_for = plan_job(Job.parse(asked), settings)
     plan = plan_for(None)
-    model = _loaded(settings)
     if not faded:
         chain.cross_fade = lambda before, _after: before  # type: ignore[assignment]
-    making = chain.Chain(model, plan, Stopwatch(), Control())
+    making = chain.Chain(_loaded(settings), plan, Stopwatch(), Control())
     meter = SeamMeter(plan.seam_frames(), plan.num_frames)
-    take = np.concatenate(list(meter.through(making.frames())))
+    made = _drawn(scene, plan.num_frames, rng) if way == DRAWN else making.frames()
+    take = np.concatenate(list(meter.through(made)))
     chain.cross_fade = _FADE
     report = meter.report()
     return {
@@ -152,6 +157,11 @@ def _judge(kept: list[Judge] = []) -> Judge:  # noqa: B006 - kept on purpose
     if not kept:
         kept.append(load_judge())
     return kept[0]
+
+
+def _drawn(scene: Scene, frames: int, rng: random.Random) -> FrameStream:
+    pixels, _mask = draw_clips(make_clips([scene], frames, SIDE, SIDE, rng))
+    yield pixels[0].permute(1, 2, 3, 0).contiguous().numpy()
 
 
 def _looks(take: FrameBatch, scene: Scene) -> Row:

@@ -26,6 +26,8 @@ RUNS = (
     ("wan2.2-t2v-a14b", STOCK, 24.0),
     ("wan2.1-t2v-1.3b", "balanced", 12.0),
     ("wan2.2-t2v-a14b", "exact", 24.0),
+    ("wan2.2-ti2v-5b", "lean", 16.0),
+    ("wan2.2-ti2v-5b", "lean", 12.0),
 )
 
 
@@ -46,6 +48,10 @@ def one(name: str, way: str, card_gib: float) -> dict[str, object]:
         return row | {"error": type(error).__name__}
 
 
+def _run(row: dict[str, object]) -> tuple[object, ...]:
+    return row["model"], row["way"], row["card_gib"]
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="*", type=int, default=range(len(RUNS)), help="of RUNS")
@@ -54,11 +60,12 @@ if __name__ == "__main__":
     if asked.one is not None:
         print(json.dumps(one(*RUNS[asked.one])))
     else:
-        rows = []
+        rows = json.loads(RESULTS.read_text())["rows"]
         for number in asked.runs:
             command = [sys.executable, __file__, f"--one={number}"]
             ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            rows.append(json.loads(ended.stdout.splitlines()[-1]))
-            print(rows[-1], flush=True)
+            new = json.loads(ended.stdout.splitlines()[-1])
+            rows = [row for row in rows if _run(row) != _run(new)] + [new]
+            print(new, flush=True)
             card = torch.cuda.get_device_name()
             RESULTS.write_text(json.dumps({"card": card, "steps": STEPS, "rows": rows}, indent=1))

@@ -72,14 +72,17 @@ def test_the_prediction_agrees_with_what_cards_measured() -> None:
         for row in measured("memory")
     ]  # fmt: skip
     for row in measured("models"):
+        if row["way"] == "stock":
+            continue
         spec = MODELS[row["model"]]
         job = (spec.sizes[0], spec.max_frames, row["job"]["peak_gib"])
-        points.append((spec.name, row["way"], row["placement"], *job))
+        placement = row["placement"].removesuffix(", tiled decode")
+        points.append((spec.name, row["way"], placement, *job))
     for row in measured("profiles"):
         if row["profile"] in {"exact", "balanced"}:
             job = (SPEC.sizes[0], SPEC.max_frames, row["peak_gib"])
             points.append((SPEC.name, row["profile"], row["placement"], *job))
-    assert len(points) >= 26
+    assert len(points) >= 30
     for model, profile, placement, size, frames, peak in points:
         predicted = peaks(MODELS[model], PROFILES[profile], size, frames)[placement]
         assert predicted == pytest.approx(peak, rel=0.1), (model, profile, size, frames)

@@ -178,6 +178,24 @@ def test_each_segment_has_its_own_seed() -> None:
     assert seeds[1:] == [segment_seed(7, index) for index in range(1, len(seeds))]
 
 
+@pytest.mark.parametrize(
+    ("asked", "scales"),
+    [
+        ({}, (3.5, 1.0, 1.0)),
+        ({"guidance_scale": 5}, (5.0, 5.0, 5.0)),
+        ({"negative_prompt": "blurred"}, (3.5, 3.5, 3.5)),
+    ],
+)
+def test_what_goes_on_is_guided_by_its_context(asked: dict, scales: tuple) -> None:
+    """A segment with the same prompt has the model's other scale, unless the caller guides."""
+    plan = planned({"duration": 4.5, **asked}, TINY)
+    assert tuple(segment.guidance_scale for segment in plan.segments) == scales
+    parts = [{"prompt": "a", "duration": 1}, {"prompt": "b", "duration": 4}]
+    board = planned({"segments": parts, **asked}, TINY)
+    told = tuple(segment.guidance_scale for segment in board.segments)
+    assert told[:3] == (scales[0], scales[0], scales[1])
+
+
 def test_the_default_forward_is_counted_as_published() -> None:
     """The counted operations of one 5B forward are within 3% of the known 517 TFLOP."""
     from onetake.estimate import forward_tflop  # noqa: PLC0415

@@ -244,7 +244,7 @@ def _request(
         height=height,
         num_frames=segment.num_frames,
         num_inference_steps=plan.num_inference_steps,
-        guidance_scale=plan.guidance_scale,
+        guidance_scale=segment.guidance_scale,
         flow_shift=plan.flow_shift,
         seed=segment.seed,
         context=context,

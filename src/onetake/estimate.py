@@ -106,7 +106,7 @@ def stage_seconds(
     size: tuple[int, int],
     frame_counts: Sequence[int],
     *,
-    forwards: int,
+    forwards: Sequence[int],
     card: str | None,
 ) -> tuple[float, float]:
     """Seconds of denoising and of decoding segments of ``frame_counts`` frames each.
@@ -116,13 +116,15 @@ def stage_seconds(
         profile: whether linear layers run in 8 bits.
         size: generated (width, height).
         frame_counts: generated frames of each segment.
-        forwards: runs of the transformer for one segment.
+        forwards: runs of the transformer for each segment.
         card: name of the card; None for the CPU.
     """
     pixels = size[0] * size[1] / (spec.sizes[0][0] * spec.sizes[0][1])
     decode = spec.vae_tflop * pixels * sum(frame_counts) / spec.max_frames
-    each = [forward_tflop(spec, size, frames) for frames in frame_counts]
-    linear, attention = (forwards * sum(part) for part in zip(*each, strict=True))
+    linear = attention = 0.0
+    for frames, runs in zip(frame_counts, forwards, strict=True):
+        one = forward_tflop(spec, size, frames)
+        linear, attention = linear + runs * one[0], attention + runs * one[1]
     if card is None:
         return (linear + attention) / CPU_TFLOPS, decode / CPU_TFLOPS
     rates = CARDS[known_card(card)]

@@ -3,7 +3,7 @@
 The peak is the weights that stay on the card and the larger of two working memories: a forward's,
 which grows with the number of tokens, and the decoder's, which grows with the picture alone. Both
 stand in the model table, for its first size and longest segment, and agree to 10% with what
-bench/memory.py, bench/models.py and bench/profiles.py measured. A tile's memory is an estimate.
+bench/memory.py, bench/models.py and bench/profiles.py measured.
 """
 
 from onetake.spec import ModelSpec, Profile

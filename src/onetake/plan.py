@@ -36,7 +36,6 @@ class Plan:
     prompt: str
     negative_prompt: str
     num_inference_steps: int
-    guidance_scale: float
     flow_shift: float
     seed: int
     size: tuple[int, int]
@@ -93,13 +92,14 @@ class Plan:
             "generated_fps": self.generated_fps,
             "generated_frames": sum(segment.num_frames for segment in self.segments),
             "num_inference_steps": self.num_inference_steps,
-            "guidance_scale": self.guidance_scale,
+            "guidance_scale": self.segments[0].guidance_scale,
             "flow_shift": self.flow_shift,
             "segments": [
                 {
                     "num_frames": segment.num_frames,
                     "overlap_frames": segment.overlap_frames,
                     "seed": segment.seed,
+                    "guidance_scale": segment.guidance_scale,
                     **({"prompt": segment.prompt} if storyboard else {}),
                 }
                 for segment in self.segments
@@ -147,7 +147,11 @@ def plan_take(
     if spec.distilled:
         _check_distilled(job, spec)
     guidance = spec.guidance_scale if job.guidance_scale is None else job.guidance_scale
-    if job.negative_prompt.strip() and guidance <= 1:
+    refused = job.negative_prompt.strip()
+    continued = guidance
+    if spec.continued_guidance is not None and job.guidance_scale is None and not refused:
+        continued = spec.continued_guidance
+    if refused and guidance <= 1:
         raise JobError(
             "negative_prompt",
             f"does nothing at guidance_scale {guidance:g}; leave it out or raise that above 1",
@@ -182,17 +186,22 @@ def plan_take(
         notes.append("the video's sound is left out, if it has any")
     parts = _parts(job, spec, fps, num_frames, prompts)
     ends_on = job.loop or job.last_image is not None
-    segments = segments_of(parts, spec, overlap, seed, ends_on=ends_on, given=given, loop=job.loop)
+    segments = segments_of(
+        parts, spec, overlap, seed,
+        guidance=(guidance, continued), ends_on=ends_on, given=given, loop=job.loop,
+    )  # fmt: skip
     steps = job.num_inference_steps or spec.num_inference_steps
     retries = RETRIES if job.retries is None else job.retries
-    runs = forwards(steps, guided=guidance > 1, reuse="reuse" in profile.techniques)
+    runs = [
+        forwards(steps, guided=segment.guidance_scale > 1, reuse="reuse" in profile.techniques)
+        for segment in segments
+    ]
     return Plan(
         model=spec.name,
         profile=profile.name,
         prompt="\n".join(prompts),
         negative_prompt=job.negative_prompt,
         num_inference_steps=steps,
-        guidance_scale=guidance,
         flow_shift=spec.flow_shift if job.flow_shift is None else job.flow_shift,
         seed=seed,
         size=size,
@@ -219,7 +228,7 @@ def _estimate(
     profile: Profile,
     size: tuple[int, int],
     segments: tuple[Segment, ...],
-    runs: int,
+    runs: Sequence[int],
     terms: Terms,
     retries: int,
 ) -> Estimate:

@@ -43,6 +43,7 @@ class ModelSpec:
     vae_tflop: float  # decoding `max_frames` at `sizes[0]`: bench/count_operations.py
     few_steps: str = ""  # the row with its distilled weights, which the profile turbo runs
     expert_guidance: float | None = None  # of a second expert, for later steps
+    continued_guidance: float | None = None  # of what goes on with the same prompt, if another
     base: str = ""  # the row that lends the components which these weights leave out
     distilled: bool = False  # to its number of steps, without guidance
     sigmas: tuple[float, ...] = ()  # its noise levels, if it draws fresh noise at each

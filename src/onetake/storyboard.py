@@ -32,6 +32,7 @@ class Segment:
     part: int
     prompt: str
     seed: int
+    guidance_scale: float
     num_frames: int
     overlap_frames: int  # context from the segment before, dropped from the take
     start_frame: int  # of the take, where this segment's own frames begin
@@ -44,9 +45,9 @@ class Segment:
         return self.num_frames - self.overlap_frames
 
 
-def segments_of(
-    parts: Sequence[Part], spec: ModelSpec, overlap: int, seed: int, *, ends_on: bool, given: int,
-    loop: bool = False,
+def segments_of(  # noqa: PLR0913 - all that the arithmetic needs
+    parts: Sequence[Part], spec: ModelSpec, overlap: int, seed: int, *,
+    guidance: tuple[float, float], ends_on: bool, given: int, loop: bool = False,
 ) -> tuple[Segment, ...]:  # fmt: skip
     """The segments of all parts, as few as the model allows.
 
@@ -55,6 +56,8 @@ def segments_of(
         spec: the model.
         overlap: frames that a segment continues from.
         seed: the job's.
+        guidance: scales for a segment, and for one that goes on with the same prompt: what it
+            continues says most of what that would.
         ends_on: the take ends on a given frame, which a segment can that has a context.
         given: frames that the first segment starts with: a picture, or the end of a clip. The last
             of them is the first of the take.
@@ -72,14 +75,17 @@ def segments_of(
             index = len(made)
             first = start == part.start
             own = part.seed if first else None
+            lead = lead if first else overlap
+            goes_on = made and lead and made[-1].prompt == part.prompt
             made.append(
                 Segment(
                     index=index,
                     part=number,
                     prompt=part.prompt,
                     seed=segment_seed(seed, index) if own is None else own,
+                    guidance_scale=guidance[1 if goes_on else 0],
                     num_frames=num_frames,
-                    overlap_frames=lead if first else overlap,
+                    overlap_frames=lead,
                     start_frame=start,
                     kept_frames=kept,
                 )

@@ -1,10 +1,10 @@
 """Train the classifier of what prompts mean: `src/onetake/safety/meaning.npz`.
 
-    python -m training.safety.train      # a minute on two CPU cores
+    python -m training.safety.train      # some minutes on two CPU cores, most of them embedding
 
-Logistic regressions on sentence embeddings of `examples.jsonl`, as written and with words hidden
-and undone as a prompt's are. Each category's threshold is chosen on folds that it was not trained
-on: the lowest at which at most ALLOWED of the innocent examples are found.
+Small networks of one hidden layer, their outputs averaged, on sentence embeddings of
+`examples.jsonl`. Each category's threshold is chosen on folds that it was not trained on: the
+lowest at which at most ALLOWED of the innocent examples are found, half of which are near misses.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ import torch
 from numpy.typing import NDArray
 
 from onetake.policy import CATEGORIES
-from onetake.safety.meaning import WEIGHTS, embed
+from onetake.safety.meaning import WEIGHTS, Classifier, embed
 from onetake.safety.normalise import plain
 
 EXAMPLES = Path(__file__).with_name("examples.jsonl")
 TAUGHT = tuple(category for category in CATEGORIES if category != "brands")
-FOLDS, STEPS, DECAY = 5, 100, 1e-4
-ALLOWED = 0.005  # false blocks of innocent examples, a third of them near misses, a category
+FOLDS = 5
+MEMBERS, HIDDEN = 4, 128  # networks, and neurons of each
+EPOCHS, BATCH, RATE, DECAY, DROPPED = 60, 128, 2e-3, 0.1, 0.5
+ALLOWED = 0.005  # false blocks of innocent examples, a category
 LEAST = 0.5  # no threshold is below
 
 
@@ -31,14 +33,13 @@ def main() -> None:
     """Embed, choose thresholds by folds, train on all, save and report."""
     torch.manual_seed(3)
     rows = [json.loads(line) for line in EXAMPLES.read_text(encoding="utf-8").splitlines()]
-    x = torch.from_numpy(embed([plain(row["text"]) for row in rows]))
+    x = embed([plain(row["text"]) for row in rows])
     y = torch.tensor([[row["category"] == name for name in TAUGHT] for row in rows]).float()
     innocent = y.sum(dim=1) == 0
     fold = torch.randperm(len(rows)) % FOLDS
     scores = torch.zeros_like(y)
     for k in range(FOLDS):
-        weights, bias = fit(x[fold != k], y[fold != k])
-        scores[fold == k] = (x[fold == k] @ weights.T + bias).sigmoid()
+        scores[fold == k] = torch.from_numpy(fit(x[fold != k], y[fold != k]).scores(x[fold == k]))
     thresholds = np.zeros(len(TAUGHT), np.float32)
     for i, name in enumerate(TAUGHT):
         highest = scores[innocent, i].sort(descending=True).values
@@ -47,33 +48,47 @@ def main() -> None:
         found = (scores[y[:, i] == 1, i] > threshold).float().mean().item()
         wrong = (scores[innocent, i] > threshold).float().mean().item()
         print(f"{name}: threshold {threshold:.3f}, finds {found:.3f}, innocent {wrong:.4f}")
-    weights, bias = fit(x, y)
-    arrays: dict[str, NDArray[np.generic]] = {
-        "categories": np.array(TAUGHT),
-        "weights": weights.numpy().astype(np.float32),
-        "biases": bias.numpy().astype(np.float32),
-        "thresholds": thresholds,
-    }
-    np.savez(WEIGHTS, **arrays)
+    found = fit(x, y)._replace(thresholds=thresholds)
+    np.savez(WEIGHTS, **{name: _small(value) for name, value in found._asdict().items()})
 
 
-def fit(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights [C, D] and biases [C] for unit vectors [N, D] and labels [N, C]; rare ones count."""
-    weights = torch.zeros(y.shape[1], x.shape[1], requires_grad=True)
-    bias = torch.zeros(y.shape[1], requires_grad=True)
-    optimiser = torch.optim.LBFGS([weights, bias], max_iter=STEPS, line_search_fn="strong_wolfe")
+def _small(value: NDArray[np.generic] | tuple[str, ...]) -> NDArray[np.generic]:
+    array = np.asarray(value)
+    return array.astype(np.float16) if array.ndim > 1 else array
+
+
+def fit(x: NDArray[np.float32], y: torch.Tensor) -> Classifier:
+    """A classifier for unit vectors [N, D] and labels [N, C]; rare categories count more."""
+    mean, deviation = x.mean(axis=0), x.std(axis=0)
+    inputs = torch.from_numpy((x - mean) / deviation)
     rarity = ((1 - y).sum(dim=0) / y.sum(dim=0).clamp_min(1)).sqrt()
+    members = [_member(inputs, y, rarity) for _ in range(MEMBERS)]
+    first = np.concatenate([a.weight.detach().numpy() for a, _ in members]) / deviation
+    shift = np.concatenate([a.bias.detach().numpy() for a, _ in members]) - first @ mean
+    second = np.concatenate([b.weight.detach().numpy() for _, b in members], axis=1) / MEMBERS
+    bias = sum(b.bias.detach().numpy() for _, b in members) / MEMBERS
+    return Classifier(TAUGHT, first, shift, second, bias, np.zeros(len(TAUGHT), np.float32))
 
-    def loss() -> torch.Tensor:
+
+def _member(
+    inputs: torch.Tensor, y: torch.Tensor, rarity: torch.Tensor
+) -> tuple[torch.nn.Linear, torch.nn.Linear]:
+    """Both layers of one network."""
+    one, two = torch.nn.Linear(inputs.shape[1], HIDDEN), torch.nn.Linear(HIDDEN, y.shape[1])
+    drop = torch.nn.Dropout(DROPPED)
+    network = torch.nn.Sequential(drop, one, torch.nn.ReLU(), drop, two)
+    optimiser = torch.optim.AdamW(network.parameters(), weight_decay=DECAY)
+    steps = EPOCHS * len(inputs) // BATCH
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
+    for _ in range(steps):
+        chosen = torch.randint(len(inputs), (BATCH,))
         optimiser.zero_grad()
-        logits = x @ weights.T + bias
-        value = torch.nn.functional.binary_cross_entropy_with_logits(logits, y, pos_weight=rarity)
-        value = value + DECAY * weights.square().sum() / y.shape[1]
-        value.backward()
-        return value
-
-    optimiser.step(loss)
-    return weights.detach(), bias.detach()
+        torch.nn.functional.binary_cross_entropy_with_logits(
+            network(inputs[chosen]), y[chosen], pos_weight=rarity
+        ).backward()
+        optimiser.step()
+        schedule.step()
+    return one, two
 
 
 if __name__ == "__main__":

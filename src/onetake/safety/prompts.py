@@ -4,7 +4,7 @@ from functools import cache, lru_cache
 
 from onetake.policy import CATEGORIES, Policy
 from onetake.safety import meaning
-from onetake.safety.normalise import RUN, plain, readings, undone
+from onetake.safety.normalise import RUN, plain, readings, undone, unrepeated
 from onetake.safety.terms import TermList, packaged
 
 
@@ -18,7 +18,8 @@ def categories_of(text: str, policy: Policy) -> tuple[str, ...]:
         for category in CATEGORIES
         if any(_listed(category, policy.brands).matches(reading) for reading in read)
     }
-    for reading in dict.fromkeys((plain(text), undone(text).replace(RUN, ""))):
+    bare = undone(text).replace(RUN, "")
+    for reading in dict.fromkeys((plain(text), bare, unrepeated(bare))):
         found |= meaning.meanings(reading)
     return tuple(category for category in CATEGORIES if category in found)
 
