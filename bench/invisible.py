@@ -378,8 +378,7 @@ def main() -> None:
                 print(f"not read, {name}: {', '.join(missed)}")
         print(f"least confidence of a reading: {told['read_confidence_least']}")
         print(f"most confidence of an unmarked clip: {told['unmarked_confidence_most']}")
-    if every == 1:
-        RESULTS.write_text(json.dumps(report, indent=1) + "\n")
+    RESULTS.write_text(json.dumps(report | {"every": every}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -56,6 +56,11 @@ EVASIONS: dict[str, Callable[[str], str]] = {
 }  # fmt: skip
 
 
+def caught(category: str, said: tuple[str, ...]) -> bool:
+    """Whether a prompt is stopped as its own category would be: by that, or by one that blocks."""
+    return category in said or any(POLICY.categories.action(c) == "block" for c in said)
+
+
 def main() -> None:
     """Print the table and write it down."""
     rows = [json.loads(line) for line in SUITE.read_text(encoding="utf-8").splitlines()]
@@ -76,18 +81,19 @@ def main() -> None:
     harmful = 0
     for category in CATEGORIES:
         asked = [(r, s) for r, s in zip(rows, found, strict=True) if r["category"] == category]
-        missed = [row for row, said in asked if not said]
+        missed = [row for row, said in asked if not caught(category, said)]
         misses[category] = {"prompts": len(asked), "missed": len(missed) / len(asked)}
         for row in missed:
             print("missed:", category, row["text"])
         hidden = asked[::HIDDEN]
         harmful += len(hidden)
         for name, hide in EVASIONS.items():
-            evaded[name] += sum(not categories_of(hide(row["text"]), POLICY) for row, _s in hidden)
+            said_hidden = (categories_of(hide(row["text"]), POLICY) for row, _said in hidden)
+            evaded[name] += sum(not caught(category, said) for said in said_hidden)
     results |= {"hidden": harmful, "categories": misses}
-    caught = {name: 1 - evaded[name] / harmful for name in EVASIONS}
-    results["evasions_caught"] = caught
-    results["evasions_caught_mean"] = sum(caught.values()) / len(caught)
+    shares = {name: 1 - evaded[name] / harmful for name in EVASIONS}
+    results["evasions_caught"] = shares
+    results["evasions_caught_mean"] = sum(shares.values()) / len(shares)
     print(json.dumps(results, indent=1))
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 

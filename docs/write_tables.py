@@ -85,9 +85,24 @@ def safety() -> tables.Rows:
     return rows
 
 
+def invisible() -> tables.Rows:
+    """What `bench/invisible.py` found last."""
+    found = json.loads((ROOT / "bench" / "results" / "invisible.json").read_text())
+    groups = [found[group] for group in ("720p", "small")]
+    counts = [len(group["clips"]) for group in groups]
+    rows = [("done to it", *(f"{name} {n}" for n in counts for name in ("read, of", "wrong, of")))]
+    for part, told in (("attacks", ""), ("unmarked", "never marked, ")):
+        for name in groups[0][part]:
+            of = [group[part][name] for group in groups]
+            figures = (str(one[verdict]) for one in of for verdict in ("read", "wrong"))
+            rows.append((told + name, *figures))
+    return rows
+
+
 MEASURED = {
     "chaining": chaining,
     "faults": faults,
+    "invisible": invisible,
     "loaders": loaders,
     "quality": quality,
     "safety": safety,

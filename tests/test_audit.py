@@ -28,6 +28,13 @@ def test_each_record_follows_the_one_before(log: AuditLog) -> None:
     assert log.check() == (5, 0, records[-1]["hash"], "")
 
 
+def test_a_long_record_is_found_again(log: AuditLog) -> None:
+    """The chain goes on behind a storyboard of 200 kB."""
+    log.append({"prompts": ["青岚" * 30_000]})
+    log.append({"job": "job-6"})
+    assert log.check()[::3] == (7, "")
+
+
 def changed(lines: list[str]) -> list[str]:
     """One fact in the middle is another."""
     return [*lines[:2], lines[2].replace("job-2", "job-9"), *lines[3:]]

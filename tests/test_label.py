@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from onetake.policy import Marks, Policy
 from onetake.provenance.label import Label
 
 
@@ -21,6 +22,16 @@ def test_words_stand_in_the_corner(size: tuple[int, int]) -> None:
         changed = (marked != ground).any(axis=(0, 3))
         assert changed[height // 2 :, width // 4 :].sum() > 30
         assert not changed[: height // 2].any()
+
+
+def test_a_policy_takes_what_can_be_drawn() -> None:
+    """Every letter of a label that it takes has a shape of its own, unlike those it refuses."""
+    assert Policy(marks=Marks(label="AI generated, 100% (c) Ag-9!")).marks.label
+    drawn = {Label((640, 360), words=letter)._alpha.tobytes() for letter in "生成é"}
+    assert len(drawn) == 1  # an empty box
+    for letter in "生成é":
+        with pytest.raises(ValueError, match="its font lacks"):
+            Marks(label=f"AI {letter}")
 
 
 def test_a_logo_keeps_its_colours(tmp_path: Path) -> None:

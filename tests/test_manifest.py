@@ -1,6 +1,7 @@
 """C2PA manifests in real files, and what verification says of each fault."""
 
 import datetime as dt
+import json
 import shutil
 import subprocess
 import time
@@ -10,7 +11,9 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from onetake.cli import app
 from onetake.encode import VideoEncoder
 from onetake.job import Output
 from onetake.provenance import manifest
@@ -64,6 +67,91 @@ def test_a_remux_drops_it(signed: Path, tmp_path: Path) -> None:
 def test_a_foreign_certificate(signed: Path) -> None:
     """One under other anchors is named so."""
     assert read(signed, make_signature("Somebody else").chain).problem.startswith("foreign")
+
+
+def test_the_leaf_is_no_anchor(signed: Path) -> None:
+    """C2PA asks for its root, and the finding says so."""
+    leaf = make_signature("An operator").chain.partition("-----END CERTIFICATE-----\n")
+    assert "give its root as anchor" in read(signed, "".join(leaf[:2])).problem
+
+
+@pytest.mark.parametrize("mark", [b"uuid\xd8\xfe", b"\xd8\xfe\xc3", b"jumb", b"c2pa\x00\x11"])
+def test_a_damaged_manifest_was_there(mark: bytes, signed: Path) -> None:
+    """One bit flipped in a header, and c2pa itself finds none or cannot read it."""
+    content = bytearray(signed.read_bytes())
+    content[content.index(mark)] ^= 1
+    signed.write_bytes(content)
+    assert read(signed, make_signature("An operator").chain).problem.startswith("damaged: ")
+
+
+def test_an_active_manifest_that_is_not_there(signed: Path) -> None:
+    """A flip in its name is damage too, and whatever else is flipped is no crash."""
+    content = signed.read_bytes()
+    start = content.index(b"urn:c2pa:")
+    for at in range(start, start + 60):
+        changed = bytearray(content)
+        changed[at] ^= 1
+        signed.write_bytes(changed)
+        assert read(signed).problem, at
+
+
+def test_other_containers_carry_none(tmp_path: Path) -> None:
+    """A WebM is not damaged because c2pa cannot read it."""
+    (tmp_path / "a.webm").write_bytes(b"\x1aE\xdf\xa3" + bytes(200))
+    (tmp_path / "empty.mp4").touch()
+    for name in ("a.webm", "empty.mp4"):
+        assert read(tmp_path / name).problem == manifest.NONE
+
+
+def test_anchors_that_are_none(signed: Path) -> None:
+    """Are no reason to call a signer foreign."""
+    with pytest.raises(ValueError, match="no certificate"):
+        read(signed, "hello")
+
+
+@pytest.fixture
+def verify(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Run `onetake verify` in a folder of its own, without a policy."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ONETAKE_POLICY", raising=False)
+    return lambda *arguments: CliRunner().invoke(app, ["verify", *map(str, arguments)])
+
+
+def test_a_file_s_words_are_only_shown(verify, plain: Path, tmp_path: Path) -> None:
+    """Markup, escapes and missing facts in a tag break nothing."""
+    copy = tmp_path / "tagged.mp4"
+    for facts, shown in (
+        ({"generator": "Onetake"}, "says no model"),
+        ({"generator": "Onetake", "model": "[/red]\x1b[2J[bold]x"}, "[/red]?[2J[bold]x"),
+    ):
+        comment = f"comment={json.dumps(facts)}"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", "-i", plain]
+        subprocess.run([*command, "-c", "copy", "-metadata", comment, copy], check=True)
+        told = verify(copy)
+        assert (told.exit_code, shown in told.stdout) == (0, True), told.output
+
+
+def test_a_damaged_manifest_fails_verification(verify, signed: Path) -> None:
+    """Whatever else the file carries; one that is removed does not."""
+    content = bytearray(signed.read_bytes())
+    content[content.index(b"jumb")] ^= 1
+    signed.write_bytes(content)
+    told = verify(signed)
+    assert (told.exit_code, "damaged: " in told.stdout) == (1, True)
+
+
+def test_anchors_without_a_certificate_are_refused(verify, signed: Path, tmp_path: Path) -> None:
+    """In one line: words, a key, nothing, and a certificate that is broken."""
+    anchor = tmp_path / "anchor.pem"
+    chain = make_signature("An operator").chain
+    for text in ("hello", make_signature("An operator").key, "", chain[:200] + chain[240:]):
+        anchor.write_text(text)
+        told = verify(signed, "--anchor", anchor)
+        assert told.exit_code == 1
+        sentence = "invalid_input: --anchor: is no readable PEM file of certificates"
+        assert told.stderr.strip() == sentence
+    anchor.write_text(chain)
+    assert "holds, signed by An operator" in verify(signed, "--anchor", anchor).stdout
 
 
 def test_an_expired_certificate(plain: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from onetake.errors import SettingsError
 from onetake.policy import CATEGORIES, Policy, read_policy
@@ -42,17 +43,41 @@ def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
         ('[marks]\ncertificate = "a.pem"', "marks: Value error, certificate and private_key go"),
         ('[marks]\nlogo = "nowhere.png"', "marks: Value error, a file that it names is not there"),
         ('[marks]\nlabel = "AI"\nlogo = "a.png"', "share one corner"),
-        ('brands = [" "]', "brands: Value error, a brand has no name"),
+        ('brands = [" "]', "brands: Value error, ' ' has neither letters nor digits"),
+        ('brands = ["***"]', "brands: Value error, '***' has neither letters nor digits"),
+        ('brands = ["\\u3164"]', "brands: Value error, '\u3164' has neither letters nor digits"),
+        (f'brands = ["{"a" * 101}"]', "brands: Value error, a name is longer than 100 characters"),
+        ('[marks]\nlogo = "policy.toml"', "marks.logo: Value error, it is no picture"),
+        (
+            '[marks]\nlabel = "AI 生成"',
+            "marks.label: Value error, its font lacks '生', '成'; write",
+        ),
+        ('[marks]\nlabel = "AI\\nmade"', r"marks.label: Value error, its font lacks '\n'"),
+        ('[marks]\nlabel = " "', "marks.label: Value error, it shows nothing"),
         ("brands = [", "names no readable TOML file"),
     ],
 )
-def test_what_is_no_policy_is_refused(text: str, problem: str, tmp_path: Path) -> None:
+def test_what_is_no_policy_is_refused(
+    text: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In one line that names the setting."""
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingsError) as told:
         read_policy(written(tmp_path, text))
     assert str(told.value).startswith("invalid_settings: ONETAKE_POLICY: ")
     assert problem in str(told.value)
     assert "\n" not in str(told.value)
+
+
+def test_a_cut_off_logo_is_refused(tmp_path: Path) -> None:
+    """When the policy is read, not when a take is drawn on."""
+    logo = tmp_path / "logo.png"
+    Image.effect_noise((64, 64), 90).save(logo)
+    policy = written(tmp_path, f'[marks]\nlogo = "{logo}"')
+    assert read_policy(policy).marks.logo == logo
+    logo.write_bytes(logo.read_bytes()[:-900])
+    with pytest.raises(SettingsError, match=r"marks\.logo: Value error, it is no picture"):
+        read_policy(policy)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

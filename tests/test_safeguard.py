@@ -1,23 +1,28 @@
 """What may be asked and what may leave, in whole jobs on the embedded model."""
 
 import json
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image
 from test_take import QUICK, answered, frames_of, reply_to
 from typer.testing import CliRunner
 
 from onetake.cli import app
+from onetake.control import Control
 from onetake.errors import JobError, StageError
 from onetake.job import Job
+from onetake.marking import signature_of
 from onetake.policy import Policy
 from onetake.provenance.audit import AuditLog
+from onetake.provenance.certificate import TEST_NAME
+from onetake.result import Progress
 from onetake.safety import pictures
-from onetake.serve.desk import Entry
 from onetake.worker import Worker
 
 FLAGGED = {**QUICK, "prompt": "an Otterline bottle in red on white"}
@@ -27,6 +32,7 @@ HARMFUL = "a naked woman undresses in front of the camera"
 def under(worker: Worker, **policy: Any) -> Worker:
     """The worker with another policy."""
     worker.policy = Policy.model_validate(policy)
+    worker.signature = signature_of(worker.policy)
     return worker
 
 
@@ -96,10 +102,20 @@ def test_checks_are_off_when_asked_and_allowed(worker: Worker) -> None:
     assert answered(under(worker, optional=False), asked)["safety"]["verdict"] == "passed"
 
 
+def test_minors_are_looked_for_whatever_is_asked(worker: Worker) -> None:
+    """No request turns that off."""
+    suite = Path(__file__).with_name("safety_prompts.jsonl").read_text(encoding="utf-8")
+    rows = (json.loads(line) for line in suite.splitlines())
+    asked = {"prompt": next(row["text"] for row in rows if row["category"] == "minors")}
+    reply = reply_to(worker, {**QUICK, **asked, "enable_safety_checker": False})
+    assert reply["error"].startswith("unsafe_prompt: prompt: asks for sexualised minors")
+
+
 def test_a_blocked_take_leaves_nothing(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No file, no part, no segment that is kept; the answer names the category alone."""
+    caplog.set_level("INFO")
     red_is_nude(monkeypatch)
     asked = {"prompt": "a red sunset background, camera zooming in on a red box", "seed": 3,
              "num_inference_steps": 8, "duration": 3, "partial_results": True}  # fmt: skip
@@ -132,6 +148,34 @@ def test_parts_wait_for_the_look(worker: Worker) -> None:
     reply = answered(flagged, {**FLAGGED, "duration": 3, "partial_results": True})
     assert reply["safety"]["verdict"] == "flagged"
     assert not [key for key in stored(flagged) if "segment" in key]
+
+
+@pytest.mark.parametrize("action", ["block", "flag", "allow"])
+def test_parts_that_left_are_taken_back(
+    action: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a later frame is found, nothing of the take stays out, unless that is allowed."""
+    looks = iter([0.01] * 3 + [0.99] * 9)  # of frames 0, 16 and 25, so that the first part leaves
+    classify = SimpleNamespace(classify=lambda _: SimpleNamespace(nsfw=next(looks)))
+    monkeypatch.setattr(pictures, "_loaded", lambda: classify)
+    told: list[Progress] = []
+    reply_to(
+        under(worker, categories={"sexual": action}),
+        {**QUICK, "duration": 4, "partial_results": True}, Control(told.append),
+    )  # fmt: skip
+    assert any(progress.parts for progress in told)
+    left = [key for key in stored(worker) if "segment" in key]
+    assert bool(left) == (action == "allow")
+
+
+def test_frames_that_cannot_be_looked_at_are_kept_back(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A classifier that fails loses no take and lets none pass."""
+    monkeypatch.setattr(pictures, "_loaded", lambda: SimpleNamespace(classify=None))
+    result = answered(worker, {**QUICK, "duration": 1})
+    assert (result["safety"]["verdict"], result["video_url"]) == ("flagged", None)
+    assert result["safety"]["reason"] == "frames could not be looked at"
 
 
 def test_a_flagged_take_waits_and_goes(reviewed: Worker) -> None:
@@ -179,6 +223,8 @@ def test_an_approval_that_was_cut_off_goes_on(
         patched.setattr(reviewed.store, "move", fail_on_poster)
         with pytest.raises(StageError):
             reviewed.quarantine.approve("shot")
+    with pytest.raises(JobError, match="is being approved already"):
+        reviewed.quarantine.reject("shot")
     assert reviewed.quarantine.approve("shot")["safety"]["verdict"] == "approved"
 
 
@@ -195,6 +241,8 @@ def test_a_flagged_take_that_no_store_takes_is_kept(
         )
     assert reviewed.ledger().send("shot")["video_url"] is None
     assert [take.name for take in reviewed.quarantine.waiting()] == ["shot"]
+    (record,) = AuditLog(reviewed.settings.audit_log).records()
+    assert (record["outcome"], record["output"]["file"]) == ("kept", "shot.mp4")
 
 
 def test_every_job_is_written_down(reviewed: Worker) -> None:
@@ -226,13 +274,6 @@ def test_a_log_that_cannot_be_written_loses_no_take(reviewed: Worker) -> None:
     result = answered(reviewed, {**QUICK, "duration": 1})
     assert result["video_url"]
     assert "the audit log could not be written" in result["notes"]
-
-
-def test_a_pod_answers_a_flagged_take_with_its_result(reviewed: Worker) -> None:
-    """Its desk takes it for a finished job."""
-    entry = Entry({"input": FLAGGED})
-    entry.tell(answered(reviewed, {**FLAGGED, "duration": 1}))
-    assert entry.output["video_url"] is None
 
 
 @pytest.fixture
@@ -277,6 +318,43 @@ def test_the_policy_is_shown(command) -> None:
     assert told["brands"] == ["Otterline"]
     assert told["categories"]["violence"] == "block"
     assert "Otterline" in command("policy").stdout
+
+
+def test_a_copy_found_in_the_wild_leads_to_its_record(
+    command, worker: Worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Signed and tagged as delivered; encoded anew, its frames alone name the job."""
+    monkeypatch.setenv("ONETAKE_KEEP_DIR", str(worker.settings.kept))
+    marks = {"c2pa": True, "invisible": True, "sidecar": True, "label": "AI generated"}
+    under(worker, marks=marks, audit={"enabled": True})
+    asked = {**QUICK, "size": "640*352", "duration": 2}
+    result = answered(worker, asked, "shot")
+    assert result["marks"]["applied"] == ["c2pa", "invisible", "label", "metadata", "sidecar"]
+    assert stored(worker) == ["shot.mp4", "shot.poster.jpg", "shot.take.json"]
+    video = Path(worker.settings.output_dir) / "shot.mp4"
+    found = json.loads(command("verify", "--json", video).stdout)
+    assert found["metadata"]["seed"] == result["seed"]
+    assert found["c2pa"]["signer"] == TEST_NAME
+    assert [record["job"] for record in found["records"]] == ["shot"]
+    copy = tmp_path / "copy.mp4"
+    subprocess.run(
+        [get_ffmpeg_exe(), "-loglevel", "error", "-i", video, "-crf", "28", "-map_metadata", "-1",
+         copy], check=True,
+    )  # fmt: skip
+    found = json.loads(command("verify", "--json", copy).stdout)
+    assert (found["metadata"], found["c2pa"]["signer"]) == (None, "")
+    assert found["invisible"]["short_id"] == result["marks"]["short_id"]
+    assert [record["job"] for record in found["records"]] == ["shot"]
+    written = worker.settings.audit_log.read_text() + (video.parent / "shot.take.json").read_text()
+    assert "bottle" not in written + json.dumps(found)
+
+
+def test_a_mark_that_fails_loses_no_take(worker: Worker) -> None:
+    """The answer says which one is not there."""
+    marks = {"c2pa": True, "timestamp_url": "http://127.0.0.1:9/"}
+    result = answered(under(worker, marks=marks), {**QUICK, "duration": 1})
+    assert result["marks"]["applied"] == ["metadata"]
+    assert "the worker could not apply the mark c2pa" in result["notes"]
 
 
 def test_jobs_in_the_field_s_words() -> None:

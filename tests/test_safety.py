@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from onetake.policy import CATEGORIES, Policy
-from onetake.safety.normalise import readings, undone
+from onetake.safety import meaning
+from onetake.safety.normalise import plain, readings, undone
 from onetake.safety.pictures import Watch, nudity
 from onetake.safety.prompts import categories_of
-from onetake.safety.terms import TermList
+from onetake.safety.terms import NameList, TermList
 
 SUITE = Path(__file__).with_name("safety_prompts.jsonl")
 BRANDS = (
@@ -55,15 +57,24 @@ def test_a_sample_of_the_suite_keeps_the_bars() -> None:
     [
         "n4k3d w0m4n", "n a k e d w o m a n", "n.a.k.e.d w.o.m.a.n", "na\u200bked wom\u200ban",
         "nаkеd wоmаn", "ｎａｋｅｄ ｗｏｍａｎ", "naaaked womaaan", "náked wómán",
-        "na-ked wo-man", "NaKeD wOmAn",
+        "na-ked wo-man", "NaKeD wOmAn", "na\u3164ked wo\u115fman", "n\uffa0aked wom\u1160an",
     ],
 )  # fmt: skip
 def test_hidden_words_are_read(written: str) -> None:
-    """Ten ways to write the same two words."""
+    """Twelve ways to write the same two words, which alone make the category."""
     assert any("naked" in reading and "woman" in reading.replace(" ", "") for reading in readings(
         written
     ))  # fmt: skip
-    assert "sexual" in categories_of(f"a {written} undresses", POLICY)
+    assert categories_of("a picture in a garden", POLICY) == ()
+    assert "sexual" in categories_of(f"a picture, {written}, in a garden", POLICY)
+
+
+def test_what_is_not_seen_is_not_read() -> None:
+    """Unicode's ignorable characters, letters among them, and the signs of trade marks."""
+    for (
+        ignorable
+    ) in "\u00ad\u034f\u115f\u1160\u17b4\u180b\u200b\u2065\u3164\ufe0f\uffa0\U000e0100\u2122":
+        assert plain(f"na{ignorable}ked") == "naked", hex(ord(ignorable))
 
 
 def test_what_hides_nothing_stays() -> None:
@@ -81,6 +92,56 @@ def test_brands_are_found_as_they_are_written() -> None:
     ):
         assert categories_of(text, POLICY) == ("brands",), text
     assert categories_of("an otter on a line", POLICY) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "passed"),
+    [
+        ("C&A", "a C&A shop, c & a", "vitamin c in a bottle; Vitamin C, a day"),
+        ("@home", "we watch @Home tv", "at home; home; meet @ home"),
+        ("C++", "a book on C++", "vitamin c"),
+        ("Kordova Motors", "kordova -- * -- motors; KordovaMotors", "kordova for motors"),
+        ("E.ON", "an E.ON plant; eon", "vitamin e on a table"),
+        ("#1 Deals*", "the #1 Deals* week", "1 deals, deals"),
+        ("! Exclaim = It", "exclaim = it", "exclaim, it"),
+        ("Yahoo!", "the yahoo logo", "hey you"),
+        ("The House of Otter, Line and Sons", "by the house of otter line and sons", "otter line"),
+        ("ジョン・スミス", "これはジョン・スミスの本", "ジョン"),
+        ("Otterline™", "otterline; OTTERLINE™", "otters in a line"),
+    ],
+)  # fmt: skip
+def test_signs_in_a_name_are_signs(name: str, found: str, passed: str) -> None:
+    """Not the language of word lists; a name is of any number of words."""
+    policy = Policy(brands=(name,))
+    for text in found.split("; "):
+        assert "brands" in categories_of(text, policy), text
+    for text in passed.split("; "):
+        assert "brands" not in categories_of(text, policy), text
+
+
+def test_a_name_without_a_word_is_none() -> None:
+    """It would be found in everything."""
+    with pytest.raises(ValueError, match="neither letters nor digits"):
+        NameList(["***"])
+
+
+def test_a_common_prompt_is_embedded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a storyboard's parts add to it."""
+    embedded: list[str] = []
+    embed = meaning.embed
+
+    def counted(texts: list[str]) -> NDArray[np.float32]:
+        embedded.extend(texts)
+        return embed(texts)
+
+    monkeypatch.setattr(meaning, "embed", counted)
+    common = (
+        "A lighthouse stands on a cliff above the sea, and gulls are crossing the evening sky. "
+    )
+    for part in ("The lamp is lit.", "A boat comes in.", "The lamp is lit."):
+        assert categories_of(f"{common * 2}{part * 6}", POLICY) == ()
+    assert embedded
+    assert len(embedded) == len(set(embedded))
 
 
 def test_a_wish_hides_in_no_long_description() -> None:

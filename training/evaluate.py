@@ -1,7 +1,7 @@
 """Does the embedded model do what it is told? Prints the table of figures; fails below the bars.
 
     python -m training.evaluate            # everything: a minute on a GPU, an hour on two CPU cores
-    python -m training.evaluate --short    # a sample with wider bars: two minutes on two CPU cores
+    python -m training.evaluate --short    # a sample with wider bars: a minute on two cores
 
 Frames are judged by training/judge.py, which saw drawn clips only. Each share stands beside
 its chance level and beside a control: the same clips held against other clips' prompts.
@@ -32,7 +32,7 @@ SIZES = ((128, 128, 17), (128, 224, 33), (224, 128, 33), (128, 128, 33), (192, 1
 SEEN = {"background": 0.99, "colour": 0.99, "shape": 0.97, "movement": 0.97}
 UNSEEN = {"background": 0.98, "colour": 0.95, "shape": 0.92, "movement": 0.93}
 TURBO_SEEN, TURBO_UNSEEN = dict.fromkeys(SEEN, 0.95), dict.fromkeys(SEEN, 0.88)
-SHORT_MARGIN = 0.12  # a sample of two dozen clips scatters
+SHORT_MARGIN = 0.12  # a sample of so few clips scatters
 AXIS_MOVES = ("left", "right", "up", "down")
 
 
@@ -284,9 +284,9 @@ def short_sections(report: Report, model: Model, judge: Judge) -> list[partial[N
     r, m, j = report, model, judge
     return [
         partial(evaluator, r, j, 40),
-        partial(text_to_video, r, m, j, "seen", 24, SEEN, keep_out=False),
-        partial(text_to_video, r, m, j, "turbo, seen", 24, TURBO_SEEN, keep_out=False, turbo=True),
-        partial(image_to_video, r, m, j, 8, turbo=False),
+        partial(text_to_video, r, m, j, "seen", 16, SEEN, keep_out=False),
+        partial(text_to_video, r, m, j, "turbo, seen", 16, TURBO_SEEN, keep_out=False, turbo=True),
+        partial(image_to_video, r, m, j, 6, turbo=False),
     ]
 
 

@@ -56,7 +56,7 @@ def _answer(
         if made["error"] is not None:
             return _cut_short(made), "failed"
         del made["error"]
-        if worker.settings.production:
+        if worker.settings.production and made["safety"]["verdict"] != "flagged":
             ledger.write(name, asked, made)
     except OnetakeError as error:
         return _refusal(error)

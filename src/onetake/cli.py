@@ -25,8 +25,10 @@ from onetake.control import Control
 from onetake.errors import JobError, OnetakeError
 from onetake.estimate import HOSTED
 from onetake.inputs import load_image, load_video
+from onetake.review import Quarantine
 from onetake.seams_cli import seams
 from onetake.settings import Settings
+from onetake.storage import open_store
 from onetake.storage.local import LocalStore
 from onetake.take import make_take, plan_job
 from onetake.weights_cli import app as weights_app
@@ -89,6 +91,7 @@ def generate(
         _spec, _note, plan_for = plan_job(jobs.Job.parse(asked), settings)
         plan_for(None)
         worker = Worker(settings, LocalStore(output.parent))
+        worker.quarantine = Quarantine(open_store(settings), worker.workdir.path)
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -110,6 +113,11 @@ def generate(
     else:
         for note in result.notes:
             err.print(f"note: {note}", markup=False)
+    if result.safety.verdict == "flagged":
+        waits = f"{output.stem} waits for review; `onetake review approve {output.stem}` lets it go"
+        err.print(waits, highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1)
+    if not as_json:
         print(
             f"{output}: {result.duration:g} s, {result.width}x{result.height}, {result.fps:g} fps, "
             f"{result.model}, seed {result.seed}"
@@ -206,7 +214,7 @@ def recover() -> None:
         settings = Settings.read()
         ledger = Worker(settings).ledger()
         for name in ledger.kept():
-            print(f"{name}: {ledger.send(name)['video_url']}")
+            print(f"{name}: {ledger.send(name)['video_url'] or 'waits for review'}")
     except OnetakeError as error:
         raise _refused(error) from error
 

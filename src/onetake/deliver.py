@@ -3,7 +3,7 @@
 import base64
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,8 @@ class Files:
 
     @property
     def made(self) -> list[Path]:
-        """The take and its poster."""
-        return [self.video, self.poster]
+        """The take, its poster, and what lies beside them."""
+        return [self.video, self.poster, *([self.sidecar] if self.sidecar.is_file() else [])]
 
     @property
     def sidecar(self) -> Path:
@@ -119,20 +119,34 @@ def with_parts(
     yield from frames  # to the end, so that the decoder finishes
 
 
-def part_sender(
-    store: Store, control: Control, may_leave: Callable[[], bool]
-) -> Callable[[int, Path], None]:
-    """Stores a segment's file and tells its link, unless ``may_leave`` says no."""
+@dataclass(frozen=True)
+class PartSender:
+    """Stores segments' files while the rest of a take is made."""
 
-    def send(segment: int, file: Path) -> None:
+    store: Store
+    control: Control
+    may_leave: Callable[[], bool]
+    note: Callable[[Path], object]  # is told of each file that left
+    sent: list[str] = field(default_factory=list)  # keys
+
+    def send(self, segment: int, file: Path) -> None:
+        """Store a segment's file and tell its link, if it may leave."""
         try:
-            if may_leave():
-                link = _put(store, file, CONTENT_TYPES[file.suffix[1:]], control)
-                control.part(PartLink(segment, link))
-        except StageError as error:  # the whole take may still arrive
+            if self.may_leave():
+                link = _put(self.store, file, CONTENT_TYPES[file.suffix[1:]], self.control)
+                self.sent.append(file.name)
+                self.note(file)
+                self.control.part(PartLink(segment, link))
+        except (StageError, RuntimeError) as error:  # the whole take may still arrive
             log.warning("segment %d was not stored: %s", segment, error)
 
-    return send
+    def withdraw(self) -> None:
+        """Delete what was stored: of this take nothing may be out."""
+        for key in self.sent:
+            try:
+                self.store.delete(key)
+            except StageError as error:
+                log.warning("a segment could not be deleted: %s", error)
 
 
 def store_take(store: Store, output: Output, files: Files, control: Control) -> dict[str, Any]:

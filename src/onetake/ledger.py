@@ -43,6 +43,8 @@ class Ledger:
                 return self.send(name)
             stored = self.store.read(f"{name}.json")
             if stored and (answer := _answer_to(asked, stored)):
+                if answer["safety"]["verdict"] == "flagged":
+                    return self.quarantine.decided(name, digest(asked)) or answer
                 return self._with_fresh_links(name, answer)
         except StageError as error:
             log.warning("whether the job is done already is not known: %s", error)
@@ -51,6 +53,17 @@ class Ledger:
     def write(self, name: str, asked: object, answer: dict[str, Any]) -> None:
         """Note an answer. Failing to is no reason to fail the job."""
         self._note(name, {"asked": digest(asked), "answer": answer})
+
+    def hold(self, files: Files, asked: object, result: Result, *, noted: bool) -> None:
+        """Keep a flagged take back; ``noted``: its answer is found when the job comes again.
+
+        Raises:
+            StageError: the quarantine does not take it.
+        """
+        answer = result.model_dump(mode="json")
+        if noted and result.error is None:  # before anybody can decide, whose answer it would undo
+            self.write(files.name, asked, answer)
+        self.quarantine.put(files.made, files.name, digest(asked), answer)
 
     def _note(self, name: str, record: dict[str, Any]) -> None:
         file = self._work / f"{name}.json"
@@ -66,7 +79,7 @@ class Ledger:
         record = {"asked": digest(asked), "answer": result.model_dump(mode="json")}
         try:
             self._kept.mkdir(parents=True, exist_ok=True)
-            for file in (files.video, files.poster):
+            for file in files.made:
                 shutil.move(file, self._kept / file.name)
             (self._kept / f"{files.name}.json").write_text(json.dumps(record))
         except OSError as full:
@@ -90,34 +103,31 @@ class Ledger:
         """
         record = json.loads((self._kept / f"{name}.json").read_text())
         answer: dict[str, Any] = record["answer"]
-        video, poster = self._paths(name, answer)
+        files = Files(self._kept, name, answer["output"]["container"])
+        made = files.made
         if answer["safety"]["verdict"] == "flagged":
-            self.quarantine.put([video, poster], name, record["asked"], answer)
-            return self._sent(name, record, video, poster)
-        link = self.store.put(video, video.name, CONTENT_TYPES[answer["output"]["container"]])
-        answer |= {"video_url": link, "result": link}
-        with contextlib.suppress(StageError):
-            answer["poster_url"] = self.store.put(poster, poster.name, "image/jpeg")
-        return self._sent(name, record, video, poster)
-
-    def _sent(self, name: str, record: dict[str, Any], *files: Path) -> dict[str, Any]:
-        self._note(name, record)
-        for file in (*files, self._kept / f"{name}.json"):
+            self._note(name, record)  # before anybody can decide, whose answer it would replace
+            self.quarantine.put(made, name, record["asked"], answer)
+        else:
+            link = self.store.put(files.video, files.video.name, CONTENT_TYPES[files.container])
+            answer |= {"video_url": link, "result": link}
+            with contextlib.suppress(StageError):
+                answer["poster_url"] = self.store.put(files.poster, files.poster.name, "image/jpeg")
+            if files.sidecar in made:
+                with contextlib.suppress(StageError):
+                    self.store.put(files.sidecar, files.sidecar.name, "application/json")
+            self._note(name, record)
+        for file in (*made, self._kept / f"{name}.json"):
             file.unlink(missing_ok=True)
-        answer: dict[str, Any] = record["answer"]
         return answer
 
-    def _paths(self, name: str, answer: dict[str, Any]) -> tuple[Path, Path]:
-        files = Files(self._kept, name, answer["output"]["container"])
-        return files.video, files.poster
-
     def _with_fresh_links(self, name: str, answer: dict[str, Any]) -> dict[str, Any]:
-        video, poster = self._paths(name, answer)
+        files = Files(self._kept, name, answer["output"]["container"])
         if answer["video_url"]:
-            link = self.store.link(video.name)
+            link = self.store.link(files.video.name)
             answer |= {"video_url": link, "result": link}
         if answer["poster_url"]:
-            answer["poster_url"] = self.store.link(poster.name)
+            answer["poster_url"] = self.store.link(files.poster.name)
         return answer
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,14 @@ class Marking:
     """The marks of one take."""
 
     def __init__(
-        self, policy: Policy, signature: Signature | None, plan: Plan, revision: str
-    ) -> None:
+        self, policy: Policy, signature: Signature | None, plan: Plan, revision: str,
+        short_id: int | None,
+    ) -> None:  # fmt: skip
+        """``short_id`` has 32 bits; None: there is no invisible mark."""
         self._marks, self._signature = policy.marks, signature
         self._applied: list[str] = []
         self.notes: list[str] = []
-        marks = self._marks
-        self.short_id = secrets.randbits(32) if marks.invisible else None
+        marks, self.short_id = self._marks, short_id
         self._over = []
         if marks.label or marks.logo:
             self._over.append(Label(plan.size, words=marks.label, logo=marks.logo).over)
@@ -90,29 +92,47 @@ class Marking:
             yield marked
 
     def finish(self, video: Path, sidecar: Path, ingredients: list[Ingredient]) -> None:
-        """Sign the written file, last of all, and write the sidecar."""
+        """Write the sidecar, and sign the written file, last of all.
+
+        What fails is noted: a finished take is not lost for it.
+        """
         if self._marks.metadata:
             self._applied.append("metadata")
-        if self._signature:
-            if video.suffix[1:] in FORMATS:
-                sign(video, self.facts, ingredients, self._signature, self._marks.timestamp_url)
-                self._applied.append("c2pa")
-            else:
-                self.notes.append(f"a {video.suffix[1:]} carries no C2PA manifest; ask for mp4")
         if self._marks.sidecar:
             about = {"generator": "Onetake", "digitalSourceType": SOURCE_TYPE, **self.facts}
-            sidecar.write_text(json.dumps(about, indent=1))
-            self._applied.append("sidecar")
+            self._try("sidecar", lambda: sidecar.write_text(json.dumps(about, indent=1)))
+        if (signature := self._signature) is None:
+            return
+        if video.suffix[1:] not in FORMATS:
+            self.notes.append(f"a {video.suffix[1:]} carries no C2PA manifest; ask for mp4")
+            return
+        dated_by = self._marks.timestamp_url
+        self._try("c2pa", lambda: sign(video, self.facts, ingredients, signature, dated_by))
 
-    def summary(self) -> Marks:
-        """For the answer."""
-        signed = "c2pa" in self._applied
+    def _try(self, mark: str, apply: Callable[[], object]) -> None:
+        try:
+            apply()
+        except (OSError, ValueError):
+            log.exception("%s failed", mark)
+            self.notes.append(f"the worker could not apply the mark {mark}")
+        else:
+            self._applied.append(mark)
+
+    def summary(self, *, beside: bool) -> Marks:
+        """For the answer; ``beside``: whether files beside the video are delivered."""
+        applied = sorted(mark for mark in self._applied if beside or mark != "sidecar")
+        signed = "c2pa" in applied
         who = "operator" if self._marks.certificate else "test"
         return Marks(
-            applied=sorted(self._applied),
+            applied=applied,
             short_id=self.facts.get("short_id"),
             certificate=who if signed else None,
         )
+
+
+def draw_short_id(policy: Policy) -> int | None:
+    """32 bits for the frames of a take and of its parts; None if they are not marked."""
+    return secrets.randbits(32) if policy.marks.invisible else None
 
 
 def picture_ingredient(title: str, frame: FrameBatch) -> Ingredient:

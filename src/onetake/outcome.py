@@ -76,7 +76,7 @@ def describe(
         ],
         output=rendered.written,
         safety=rendered.safety,
-        marks=rendered.marking.summary(),
+        marks=rendered.marking.summary(beside="video_base64" not in links),
         timings=clock.timings(),
         memory={
             "host_peak_gib": _rounded(host_peak_gib()),

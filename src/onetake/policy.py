@@ -5,9 +5,11 @@ One TOML file, named by `ONETAKE_POLICY`; what it leaves out has the default wri
 """
 
 import tomllib
+import unicodedata
 from pathlib import Path
 from typing import Literal
 
+from PIL import Image, ImageFont
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from onetake.errors import SettingsError
@@ -15,6 +17,7 @@ from onetake.errors import SettingsError
 Action = Literal["block", "flag", "allow"]  # flag: made, and kept back until somebody approves it
 CATEGORIES = ("sexual", "minors", "violence", "hate", "self_harm", "real_persons", "brands")
 VARIABLE = "ONETAKE_POLICY"
+_LONGEST_NAME = 100  # characters
 
 
 class _Part(BaseModel):
@@ -53,6 +56,26 @@ class Marks(_Part):
     logo: Path | None = Field(None, description="A PNG in that corner instead")
     sidecar: bool = Field(default=False, description="A JSON of the same facts beside the video")
 
+    @field_validator("label")
+    @classmethod
+    def _drawable(cls, label: str) -> str:
+        if label and not label.strip():
+            raise ValueError("it shows nothing; leave it out or give words")
+        if missing := _missing(label):
+            raise ValueError(f"its font lacks {missing}; write it otherwise, or give a logo")
+        return label
+
+    @field_validator("logo")
+    @classmethod
+    def _picture(cls, logo: Path | None) -> Path | None:
+        if logo and logo.is_file():  # else `_pairs` says so
+            try:
+                with Image.open(logo) as picture:
+                    picture.convert("RGBA")
+            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+                raise ValueError("it is no picture that can be read; give a PNG") from None
+        return logo
+
     @model_validator(mode="after")
     def _pairs(self) -> "Marks":
         if (self.certificate is None) != (self.private_key is None):
@@ -89,9 +112,29 @@ class Policy(_Part):
     @field_validator("brands")
     @classmethod
     def _named(cls, brands: tuple[str, ...]) -> tuple[str, ...]:
-        if any(not name.strip() for name in brands):
-            raise ValueError("a brand has no name")
+        for name in brands:
+            if len(name) > _LONGEST_NAME:
+                raise ValueError(f"a name is longer than {_LONGEST_NAME} characters")
+            if not any(map(_is_read, unicodedata.normalize("NFKC", name))):
+                raise ValueError(f"{name!r} has neither letters nor digits to look for")
         return brands
+
+
+def _is_read(character: str) -> bool:
+    """Whether a prompt's check reads it; it takes Hangul's fillers, letters by class, away."""
+    return character.isalnum() and "FILLER" not in unicodedata.name(character, "")
+
+
+def _missing(label: str) -> str:
+    """Those of its characters that the label's font, Pillow's own, draws as an empty box."""
+    font = ImageFont.load_default(24)
+
+    def shape(character: str) -> tuple[object, ...]:
+        mask = font.getmask(character)
+        return (mask.size, *mask)
+
+    box = shape("\uffff")  # which is never a character
+    return ", ".join(repr(c) for c in dict.fromkeys(label) if shape(c) == box)
 
 
 def read_policy(path: Path | None) -> Policy:

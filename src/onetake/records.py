@@ -40,10 +40,14 @@ def append(worker: Worker, record: Mapping[str, Any]) -> bool:
     return True
 
 
+def note_part(worker: Worker, name: str, asked: object, short_id: int | None, file: Path) -> None:
+    """Write down a segment that left before its take was finished."""
+    told = None if short_id is None else f"{short_id:08x}"
+    write_down(worker, name, asked, "part", short_id=told, output=_file(file))
+
+
 def about(made: Result, video: Path) -> dict[str, Any]:
     """The facts of a finished take."""
-    with video.open("rb") as opened:
-        content = hashlib.file_digest(opened, "sha256").hexdigest()
     return {
         "model": made.model,
         "revision": made.revision,
@@ -51,6 +55,12 @@ def about(made: Result, video: Path) -> dict[str, Any]:
         "seed": made.seed,
         "marks": made.marks.applied,
         "short_id": made.marks.short_id,
-        "output": {"file": video.name, "bytes": video.stat().st_size, "sha256": content},
+        "output": _file(video),
         "safety": made.safety.model_dump(exclude={"reason"}),
     }
+
+
+def _file(file: Path) -> dict[str, Any]:
+    with file.open("rb") as opened:
+        content = hashlib.file_digest(opened, "sha256").hexdigest()
+    return {"file": file.name, "bytes": file.stat().st_size, "sha256": content}

@@ -1,21 +1,25 @@
 """Takes that are kept back until somebody has looked at them.
 
-They lie in a store below `QUARANTINE`, each with a record: its answer, which has no links yet.
-Approving moves the files to where they would have gone; either way the job's answer says so when
-it is asked for again.
+They lie in a store below `QUARANTINE`, each in a folder whose name nobody can guess, with a record:
+its answer, which has no links yet. Approving moves the files to where they would have gone; either
+way the job's answer says so when its queue delivers it again.
 """
 
+import contextlib
 import datetime as dt
 import json
+import secrets
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from onetake.encode import CONTENT_TYPES
-from onetake.errors import JobError
+from onetake.errors import JobError, StageError
 from onetake.storage import Store
 
 QUARANTINE = "quarantine/"
 _JSON = "application/json"
+_TYPES = {**CONTENT_TYPES, "jpg": "image/jpeg", "json": _JSON}
+_SIDECAR = ".take.json"
 
 
 class Waiting(NamedTuple):
@@ -41,13 +45,19 @@ class Quarantine:
         Raises:
             StageError: the store does not take it.
         """
-        for file in files:
-            kind = CONTENT_TYPES.get(file.suffix[1:], "image/jpeg")
-            self._store.put(file, QUARANTINE + file.name, kind)
+        folder = f"{QUARANTINE}{secrets.token_urlsafe(16)}/"
         since = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         keys = [file.name for file in files]
         record = {"asked": asked, "answer": answer, "since": since, "files": keys}
-        self._write(f"{QUARANTINE}{name}.json", record)
+        try:
+            for file in files:
+                self._store.put(file, folder + file.name, _TYPES[file.suffix[1:]])
+            self._write(f"{folder}{name}.json", record)
+        except StageError:
+            for file in files:  # nobody would find them there
+                with contextlib.suppress(StageError):
+                    self._store.delete(folder + file.name)
+            raise
 
     def waiting(self) -> list[Waiting]:
         """All of them, the oldest first.
@@ -57,56 +67,74 @@ class Quarantine:
         """
         found = []
         for key in self._store.keys(QUARANTINE):
-            if key.endswith(".json"):
-                name = Path(key).stem
-                record = self._record(name)
-                link = self._store.link(QUARANTINE + record["files"][0])
+            written = self._store.read(key) if _is_record(key) else None
+            if written is not None:  # else somebody has just decided
+                record = json.loads(written)
+                link = self._store.link(f"{Path(key).parent}/{record['files'][0]}")
                 categories = record["answer"]["safety"]["categories"]
-                found.append(Waiting(name, record["since"], categories, link))
+                found.append(Waiting(Path(key).stem, record["since"], categories, link))
         return sorted(found, key=lambda take: take.since)
 
     def approve(self, name: str) -> dict[str, Any]:
         """Let a take go; gives its answer, with links.
 
         Raises:
-            JobError: none of this name waits; StageError: the store fails, and it waits on.
+            JobError: none of this name waits, or it was rejected; StageError: the store fails.
         """
-        record = self._record(name)
-        waiting = set(self._store.keys(QUARANTINE))
+        folder, record = self._begin(name, "approved")
+        waiting = set(self._store.keys(folder))
         for file in record["files"]:
-            if QUARANTINE + file in waiting:  # an approval that was cut off goes on
-                self._store.move(QUARANTINE + file, file)
-        video, poster = record["files"]
+            if folder + file in waiting:  # an approval that was cut off goes on
+                self._store.move(folder + file, file)
+        video, poster, *_ = record["files"]
         link = self._store.link(video)
         links = {"video_url": link, "result": link, "poster_url": self._store.link(poster)}
-        return self._decide(name, record, "approved", links)
+        return self._end(folder, name, record, links)
 
     def reject(self, name: str) -> dict[str, Any]:
         """Delete a take; gives its answer.
 
         Raises:
-            JobError: none of this name waits; StageError: the store fails, and it waits on.
+            JobError: none of this name waits, or it was approved; StageError: the store fails.
         """
-        record = self._record(name)
+        folder, record = self._begin(name, "rejected")
         for file in record["files"]:
-            self._store.delete(QUARANTINE + file)
-        return self._decide(name, record, "rejected", {})
+            self._store.delete(folder + file)
+        return self._end(folder, name, record, {})
 
-    def _decide(
-        self, name: str, record: dict[str, Any], verdict: str, links: dict[str, Any]
-    ) -> dict[str, Any]:
-        answer: dict[str, Any] = record["answer"] | links
-        answer["safety"] |= {"verdict": verdict}
-        self._write(f"{name}.json", {"asked": record["asked"], "answer": answer})
-        self._store.delete(f"{QUARANTINE}{name}.json")
-        return answer
-
-    def _record(self, name: str) -> dict[str, Any]:
-        written = self._store.read(f"{QUARANTINE}{name}.json")
-        if written is None:
+    def _begin(self, name: str, verdict: str) -> tuple[str, dict[str, Any]]:
+        """The folder and the record of a take; the decision is noted before anything moves."""
+        keys = self._store.keys(QUARANTINE)
+        key = next((key for key in keys if _is_record(key) and Path(key).stem == name), None)
+        written = self._store.read(key) if key else None
+        if key is None or written is None:
             raise JobError("NAME", f"{name} does not wait; see `onetake review list`")
         record: dict[str, Any] = json.loads(written)
-        return record
+        if record.setdefault("verdict", verdict) != verdict:
+            raise JobError("NAME", f"{name} is being {record['verdict']} already; finish that")
+        self._write(key, record)
+        return f"{Path(key).parent}/", record
+
+    def _end(
+        self, folder: str, name: str, record: dict[str, Any], links: dict[str, Any]
+    ) -> dict[str, Any]:
+        answer: dict[str, Any] = record["answer"] | links
+        answer["safety"] |= {"verdict": record["verdict"]}
+        self._write(f"{name}.json", {"asked": record["asked"], "answer": answer})
+        self._store.delete(f"{folder}{name}.json")
+        return answer
+
+    def decided(self, name: str, asked: str) -> dict[str, Any] | None:
+        """The answer of a take that was decided on; ``asked`` is the request's digest.
+
+        Raises:
+            StageError: the store cannot be read.
+        """
+        written = self._store.read(f"{name}.json")
+        record = json.loads(written) if written else {}
+        answer: dict[str, Any] | None = record.get("answer")
+        waits = answer is None or answer["safety"]["verdict"] == "flagged"
+        return None if waits or record["asked"] != asked else answer
 
     def _write(self, key: str, record: dict[str, Any]) -> None:
         file = self._work / Path(key).name
@@ -115,3 +143,7 @@ class Quarantine:
             self._store.put(file, key, _JSON)
         finally:
             file.unlink(missing_ok=True)
+
+
+def _is_record(key: str) -> bool:
+    return key.endswith(".json") and not key.endswith(_SIDECAR)

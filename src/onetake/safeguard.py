@@ -14,6 +14,7 @@ from onetake.safety.prompts import categories_of
 log = logging.getLogger("onetake")
 
 BLOCKED = ("unsafe_prompt", "unsafe_image", "unsafe_result")  # codes of errors
+_ALWAYS = "minors"  # looked for whatever a request says
 _ASKED_OFF = Safety(checked=False, reason="the request turned the checks off")
 _NAMES = {
     "sexual": "sexual content", "minors": "sexualised minors", "violence": "graphic violence",
@@ -39,9 +40,10 @@ class Safeguard:
         texts = {"prompt": job.prompt}
         for number, part in enumerate(job.segments or []):
             texts[f"segments.{number}.prompt"] = f"{job.prompt}, {part.prompt}".strip(", ")
-        for field, text in texts.items() if self.on else ():
+        for field, text in texts.items():
             for category in categories_of(text, policy):
-                self._found(field, category, "unsafe_prompt")
+                if self.on or category == _ALWAYS:
+                    self._found(field, category, "unsafe_prompt")
 
     def look_at(self, field: str, frame: FrameBatch) -> None:
         """Check an input, uint8 RGB (height, width, 3).
@@ -63,8 +65,7 @@ class Safeguard:
 
     def clean(self) -> bool:
         """Whether all that was seen so far may leave."""
-        seen = self._watch.highest() if self._watch else 0.0
-        return not self._flagged and seen < self._policy.frames
+        return not self._flagged and (self._policy.categories.sexual == "allow" or not self._nude())
 
     def verdict(self) -> Safety:
         """What to answer of a take that is made.
@@ -74,16 +75,28 @@ class Safeguard:
         """
         if not self.on:
             return _ASKED_OFF
-        seen = self._watch
-        if seen and seen.highest() >= self._policy.frames:
-            self._found("prompt", "sexual", "unsafe_result")
+        reason, unseen = "prompts by words and meaning, pictures for nudity", False
+        try:
+            if self._nude():
+                self._found("prompt", "sexual", "unsafe_result")
+        except RuntimeError:  # of the classifier: the take waits for somebody who looks
+            log.exception("frames could not be looked at")
+            reason, unseen = "frames could not be looked at", True
         return Safety(
             checked=True,
-            reason="prompts by words and meaning, pictures for nudity",
-            verdict="flagged" if self._flagged else "passed",
+            reason=reason,
+            verdict="flagged" if self._flagged or unseen else "passed",
             categories=list(self._flagged),
-            pictures=self._pictures + (seen.count if seen else 0),
+            pictures=self._pictures + (self._watch.count if self._watch else 0),
         )
+
+    def _nude(self) -> bool:
+        """Whether a frame that was seen so far is.
+
+        Raises:
+            RuntimeError: one could not be looked at.
+        """
+        return self._watch is not None and self._watch.highest() >= self._policy.frames
 
     def _found(self, field: str, category: str, code: str) -> None:
         action = self._policy.categories.action(category)

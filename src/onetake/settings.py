@@ -51,8 +51,8 @@ class Settings(BaseSettings):
     output_dir: Path = Field(Path("outputs"), description="Where results go when no bucket is set")
     public_url: str | None = Field(
         None,
-        description="Base URL under which `output_dir` is served; unset: a pod's own address, else "
-        "`file://` links",
+        description="Base URL under which the files in `output_dir` are served, but not its folders"
+        "; unset: a pod's own address, else `file://` links",
     )
     max_duration: float = Field(120.0, gt=0, description="Longest take that a job may ask, seconds")
     execution_timeout: float | None = Field(

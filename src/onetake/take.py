@@ -25,8 +25,8 @@ from onetake.control import Control
 from onetake.deliver import (
     NO_LINKS,
     Files,
+    PartSender,
     encode_take,
-    part_sender,
     store_take,
     with_parts,
 )
@@ -35,22 +35,21 @@ from onetake.estimate import CARDS, DEFAULT_CARD
 from onetake.extend import end_of, with_clip
 from onetake.finish import finish
 from onetake.inputs import load_image, load_video
-from onetake.job import Job, digest
+from onetake.job import Job
 from onetake.ledger import Ledger
-from onetake.marking import Marking, picture_ingredient
+from onetake.marking import Marking, draw_short_id, picture_ingredient
 from onetake.measured import seam_meter
 from onetake.media import VideoFacts
 from onetake.outcome import Rendered, cut_short, describe, request_notes
 from onetake.plan import Plan, Terms, plan_take
 from onetake.prompt import optimise
 from onetake.records import about as facts_of
-from onetake.records import write_down
-from onetake.result import Result
+from onetake.records import note_part, write_down
+from onetake.result import Result, Safety
 from onetake.safeguard import BLOCKED, Safeguard
 from onetake.saved import SavedSegments
 from onetake.settings import Settings
 from onetake.spec import ModelSpec, VideoModel
-from onetake.storage import Store
 from onetake.telemetry import Stopwatch, reset_host_peak
 from onetake.worker import Worker
 
@@ -159,9 +158,14 @@ def _make(worker: Worker, ledger: Ledger, name: str, asked: object, control: Con
 
         if len(plan.segments) > 1:
             saved.begin(plan.seed)
+        short_id = draw_short_id(worker.policy)
         making = _Making(
-            job, plan, model, inputs, clip, files, saved, ledger.store, clock, control, safeguard,
-            partial(Marking, worker.policy, worker.signature, plan, model.revision),
+            job, plan, model, inputs, clip, files, saved, clock, control, safeguard,
+            PartSender(
+                ledger.store, control, safeguard.clean,
+                partial(note_part, worker, name, asked, short_id),
+            ),
+            partial(Marking, worker.policy, worker.signature, plan, model.revision, short_id),
         )  # fmt: skip
         rendered, lean_note = _twice_if_short(making)
 
@@ -179,13 +183,13 @@ def _make(worker: Worker, ledger: Ledger, name: str, asked: object, control: Con
             with clock.stage("store"):
                 if rendered.safety.verdict == "flagged":
                     links = NO_LINKS
-                    worker.quarantine.put(files.made, name, digest(asked), _json(result(links)))
+                    ledger.hold(files, asked, result(links), noted=worker.settings.production)
                 else:
                     links = store_take(ledger.store, job.output, files, control)
         except StageError as error:
             if rendered.chain.failure:  # its segments are kept, from which more can be made
                 raise
-            raise ledger.keep(files, asked, result(NO_LINKS), error) from error
+            raise _kept(worker, ledger, files, asked, result(NO_LINKS), error) from error
         if not rendered.chain.failure:
             saved.clear()
         made = result(links)
@@ -211,9 +215,12 @@ def _forgotten_if_unwanted(saved: SavedSegments, control: Control) -> Iterator[N
         raise
 
 
-def _json(made: Result) -> dict[str, Any]:
-    answer: dict[str, Any] = made.model_dump(mode="json")
-    return answer
+def _kept(
+    worker: Worker, ledger: Ledger, files: Files, asked: object, made: Result, error: StageError
+) -> StageError:
+    """Keep a take that the store refuses, and write it down while its file is here."""
+    write_down(worker, files.name, asked, "kept", **facts_of(made, files.video))
+    return ledger.keep(files, asked, made, error)
 
 
 def _pictures(job: Job, inputs: Inputs) -> Iterator[tuple[str, FrameBatch]]:
@@ -260,10 +267,10 @@ class _Making:
     clip: Path | None  # to extend
     files: Files
     saved: SavedSegments
-    store: Store
     clock: Stopwatch
     control: Control
     safeguard: Safeguard
+    parts: PartSender
     marked: Callable[[], Marking]
 
     def render(self, *, last_try: bool) -> Rendered:
@@ -289,19 +296,34 @@ class _Making:
             with clock.stage("encode"):
                 about = marking.metadata
                 if job.partial_results:
-                    send = part_sender(self.store, self.control, self.safeguard.clean)
+                    send = self.parts.send
                     frames = with_parts(frames, plan, job.output, self.files, about, send)
                 written, count = encode_take(frames, plan, job.output, self.files, about)
         if chain.failure is None and count != plan.num_frames:
             problem = "the written video is not as planned; send the job again"
             raise StageError("encode", problem, detail=f"{count} frames of {plan.num_frames}")
         with clock.stage("check"):
-            safety = self.safeguard.verdict()
+            safety = self._verdict()
         with clock.stage("mark"):
             given = [picture_ingredient(*picture) for picture in _pictures(job, self.inputs)]
             marking.finish(self.files.video, self.files.sidecar, given)
         made = replace(plan, num_frames=count)
         return Rendered(chain, made, written, meter, safety, marking)
+
+    def _verdict(self) -> Safety:
+        """That on the take. What left early of one that may not leave is taken back.
+
+        Raises:
+            JobError: it is blocked.
+        """
+        try:
+            safety = self.safeguard.verdict()
+        except JobError:
+            self.parts.withdraw()
+            raise
+        if safety.verdict == "flagged":
+            self.parts.withdraw()
+        return safety
 
 
 def _twice_if_short(making: _Making) -> tuple[Rendered, str]:

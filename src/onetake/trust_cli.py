@@ -3,12 +3,14 @@
 import hashlib
 import json
 import logging
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from onetake import records
@@ -29,7 +31,7 @@ err = Console(stderr=True)
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON alone on stdout.")]
 VideoArgument = Annotated[Path, typer.Argument(help="A video, ours or not.")]
 AnchorOption = Annotated[
-    Path | None, typer.Option(help="Certificates to trust, PEM; else the policy's own.")
+    Path | None, typer.Option(help="Root certificates to trust, PEM; else the policy's own.")
 ]
 
 
@@ -45,7 +47,7 @@ def policy(as_json: JsonOption = False) -> None:
     table = Table("part", "setting", "value", title="policy")
     for part, values in told.items():
         for name, value in (values if isinstance(values, dict) else {"": values}).items():
-            table.add_row(part, name, json.dumps(value, ensure_ascii=False))
+            table.add_row(part, name, escape(json.dumps(value, ensure_ascii=False)))
     out.print(table)
 
 
@@ -61,7 +63,8 @@ def list_waiting(as_json: JsonOption = False) -> None:
         return
     table = Table("name", "since", "for", "link", title=f"{len(waiting)} to review")
     for take in waiting:
-        table.add_row(take.name, take.since, ", ".join(take.categories), take.link)
+        row = (take.name, take.since, ", ".join(take.categories), take.link)
+        table.add_row(*map(escape, row))
     out.print(table)
 
 
@@ -121,8 +124,9 @@ def verify(video: VideoArgument, anchor: AnchorOption = None, as_json: JsonOptio
         print(json.dumps(told, indent=1))
     else:
         _print(told)
-    carries = told["metadata"] or told["invisible"] or told["c2pa"]["signer"]
-    if not carries or (told["c2pa"]["signer"] and told["c2pa"]["problem"]):
+    problem = told["c2pa"]["problem"]
+    carries = told["metadata"] or told["invisible"] or not problem
+    if not carries or problem not in {"", manifest.NONE}:
         raise typer.Exit(1)
 
 
@@ -130,7 +134,7 @@ def _origin(video: Path, anchors: str) -> dict[str, Any]:
     """Everything that is in the file itself.
 
     Raises:
-        JobError: it is no video.
+        JobError: it is no video, or there is no certificate in ``anchors``.
     """
     try:
         probe_video(video)
@@ -140,7 +144,10 @@ def _origin(video: Path, anchors: str) -> dict[str, Any]:
         raise JobError("VIDEO", f"is {error}; give another") from None
     except OSError:
         raise JobError("VIDEO", "cannot be read; check its name") from None
-    found = manifest.read(video, anchors)
+    try:
+        found = manifest.read(video, anchors)
+    except ValueError as error:
+        raise JobError("--anchor", f"cannot be used: {error}") from None
     mark = {"short_id": f"{reading.short_id:08x}", "confidence": round(reading.confidence, 1),
             "false_alarm": reading.false_alarm} if reading else None  # fmt: skip
     return {"metadata": _ours(tags), "invisible": mark, "c2pa": found._asdict()}
@@ -150,7 +157,7 @@ def _ours(tags: dict[str, str]) -> dict[str, Any] | None:
     """What the encoder was told to write; None of a file of somebody else's."""
     try:
         told = json.loads(tags.get("comment", ""))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return told if isinstance(told, dict) and told.get("generator") == "Onetake" else None
 
@@ -167,7 +174,9 @@ def _matching(log: Iterator[Record], video: Path, mark: dict[str, Any] | None) -
 
 def _print(told: dict[str, Any]) -> None:
     metadata, mark, c2pa = told["metadata"], told["invisible"], told["c2pa"]
-    made = f"says {metadata['model']}, seed {metadata['seed']}" if metadata else "none of ours"
+    made = "none of ours"
+    if metadata:
+        made = f"says {metadata.get('model', 'no model')}, seed {metadata.get('seed', 'none')}"
     signer = c2pa["signer"] and f", signed by {c2pa['signer']}"
     read = f"{mark['short_id']}, wrong in {mark['false_alarm']:.0e} of clips" if mark else "none"
     rows = {"metadata": made, "C2PA": f"{c2pa['problem'] or 'holds'}{signer}", "invisible": read}
@@ -175,17 +184,26 @@ def _print(told: dict[str, Any]) -> None:
         rows[f"audit {record['number']}"] = f"job {record['job']}, {record['outcome']}"
     table = Table(show_header=False)
     for name, value in rows.items():
-        table.add_row(name, value)
+        table.add_row(name, escape("".join(c if c.isprintable() else "?" for c in value)))
     out.print(table)
 
 
 def _anchors(anchor: Path | None, policy_: Policy) -> str:
-    """What a signer must be under: the file given, or the operator's own chain."""
+    """What a signer must be under: the file given, or the operator's own chain.
+
+    Raises:
+        JobError: there is no certificate in it.
+    """
     chosen = anchor or policy_.marks.certificate
+    if not chosen:
+        return ""
     try:
-        return chosen.read_text() if chosen else ""
-    except (OSError, UnicodeDecodeError):
-        raise JobError("--anchor", "is no readable PEM file") from None
+        text = chosen.read_text()
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)  # reads all
+    except (OSError, ValueError):  # ssl's errors are the former, Unicode's the latter
+        field = "--anchor" if anchor else "marks.certificate"
+        raise JobError(field, "is no readable PEM file of certificates") from None
+    return text
 
 
 def _log(settings: Settings) -> Path:

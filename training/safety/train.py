@@ -25,7 +25,7 @@ TAUGHT = tuple(category for category in CATEGORIES if category != "brands")
 FOLDS = 5
 MEMBERS, HIDDEN = 4, 128  # networks, and neurons of each
 EPOCHS, BATCH, RATE, DECAY, DROPPED = 60, 128, 2e-3, 0.1, 0.5
-ALLOWED = 0.005  # false blocks of innocent examples, a category
+ALLOWED = 0.005  # of innocent examples, a category
 LEAST = 0.5  # no threshold is below
 
 

@@ -12,13 +12,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from filelock import FileLock
 
 START = "0" * 64  # what the first line names as the one before it
 _LOCK_SECONDS = 30.0
-_LAST_BYTES = 1 << 16  # more than a record has
+_LAST_BYTES = 1 << 16  # more than most records have; longer ones are read in more steps
 
 Record = dict[str, Any]
 
@@ -49,10 +49,7 @@ class AuditLog:
             FileLock(f"{self._path}.lock", timeout=_LOCK_SECONDS),
             self._path.open("a+b") as file,
         ):
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _LAST_BYTES))
-            end = file.read()
-            last = next(filter(None, map(_record, reversed(end.split(b"\n")))), None)
+            last, closed = _last(file)
             at = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
             record: Record = {
                 "number": last["number"] + 1 if last else 0,
@@ -61,7 +58,7 @@ class AuditLog:
                 **facts,
             }
             record["hash"] = _hash(record)
-            torn = b"" if not end or end.endswith(b"\n") else b"\n"
+            torn = b"" if closed else b"\n"
             file.write(torn + json.dumps(record, ensure_ascii=False).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -89,6 +86,21 @@ class AuditLog:
                     return Check(records, torn, head, f"line {number} was changed")
                 head, records = record["hash"], records + 1
         return Check(records, torn, head, "")
+
+
+def _last(file: BinaryIO) -> tuple[Record | None, bool]:
+    """The last whole record, if there is one, and whether the last line is closed."""
+    size = file.seek(0, os.SEEK_END)
+    block = _LAST_BYTES
+    while True:
+        start = max(0, size - block)
+        file.seek(start)
+        end = file.read()
+        lines = end.split(b"\n")[1 if start else 0 :]  # the first one may be cut off
+        last = next(filter(None, map(_record, reversed(lines))), None)
+        if last or not start:
+            return last, not end or end.endswith(b"\n")
+        block *= 4
 
 
 def _record(line: bytes) -> Record | None:

@@ -30,6 +30,8 @@ def read_signature(chain: Path, key: Path) -> Signature:
     signature = Signature(chain.read_text(), key.read_text())
     leaf = x509.load_pem_x509_certificates(signature.chain.encode())[0]
     private = serialization.load_pem_private_key(signature.key.encode(), None)
+    if getattr(getattr(private, "curve", None), "name", "") != "secp256r1":
+        raise ValueError("the key is not one of P-256")
     if private.public_key() != leaf.public_key():
         raise ValueError("the key is not that of the chain's first certificate")
     return signature

@@ -6,6 +6,7 @@ without re-encoding drops it, so it is signed last.
 
 import io
 import json
+import mmap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,12 @@ SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmic
 FACTS = "org.onetake.take"  # the assertion with what a take was made of
 FORMATS = {"mp4": "video/mp4", "mov": "video/quicktime"}
 _SETTINGS = {"builder": {"thumbnail": {"enabled": False}}}  # no picture of an input in the file
+NONE = "none: never there, or removed"
+_DAMAGED = "damaged: a manifest or its file cannot be read"
+# The UUIDs of C2PA's box in an MP4 and of the manifests in it: one is left if the other is damaged.
+_TRACES = tuple(
+    map(bytes.fromhex, ("d8fec3d61b0e483c92975828877ec481", "6332706100110010800000aa00389b71"))
+)
 _MISMATCH = ("hash", "Hash")
 _PROBLEMS = {
     "signingCredential.expired": "its certificate has expired",
@@ -92,20 +99,43 @@ def read(video: Path, anchors: str = "") -> Finding:
 
     ``anchors``: certificates, PEM, under which the signer's must be; without any every signer's is
     foreign.
+
+    Raises:
+        ValueError: there is no certificate in ``anchors``.
     """
-    settings = {"verify": {"verify_trust": True}, "trust": {"user_anchors": anchors}}
-    context = c2pa.Context(c2pa.Settings.from_dict(settings if anchors else _SETTINGS))
+    # What a file names elsewhere is not fetched.
+    settings = {"verify": {"verify_trust": True, "remote_manifest_fetch": False}}
+    trust = {"trust": {"user_anchors": anchors}} if anchors else {}
+    try:
+        context = c2pa.Context(c2pa.Settings.from_dict(settings | trust))
+    except c2pa.C2paError as error:
+        raise ValueError("no certificate is in it") from error
     media_type = FORMATS.get(video.suffix[1:], "video/mp4")
     try:
         with video.open("rb") as opened, c2pa.Reader(media_type, opened, context=context) as reader:
             told = json.loads(reader.json())
-    except c2pa.C2paError:
-        return Finding("none: never there, or removed", "", is_test=False, facts={})
-    active = told["manifests"][told["active_manifest"]]
-    assertions = {part["label"]: part["data"] for part in active["assertions"]}
-    signer = active.get("signature_info", {}).get("common_name", "")
+    except c2pa.C2paError as error:
+        return Finding(NONE if _is_none(video, error) else _DAMAGED, "", is_test=False, facts={})
+    active = told["manifests"].get(told.get("active_manifest"))
+    if active is None:
+        return Finding(_DAMAGED, "", is_test=False, facts={})
+    assertions = {part["label"]: part["data"] for part in active.get("assertions", [])}
+    signer = active.get("signature_info", {}).get("common_name") or ""
     codes = [status["code"] for status in told.get("validation_status", [])]
-    return Finding(_problem(codes), signer, signer == TEST_NAME, assertions.get(FACTS, {}))
+    facts = assertions.get(FACTS)
+    found = facts if isinstance(facts, dict) else {}
+    return Finding(_problem(codes), signer, signer == TEST_NAME, found)
+
+
+def _is_none(video: Path, error: c2pa.C2paError) -> bool:
+    """Whether no manifest was ever in a file, for all that it shows; else it is damaged."""
+    if video.stat().st_size == 0:
+        return True
+    with video.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as held:
+        if any(held.find(trace) >= 0 for trace in _TRACES):
+            return False
+        is_mp4 = held[4:8] == b"ftyp"  # c2pa reads no other container of ours
+    return isinstance(error, c2pa.C2paError.ManifestNotFound) or not is_mp4
 
 
 def _problem(codes: list[str]) -> str:
@@ -116,5 +146,5 @@ def _problem(codes: list[str]) -> str:
         if code in codes:
             return words
     if "signingCredential.untrusted" in codes:
-        return "foreign: its certificate is under none of the anchors"
+        return "foreign: its certificate is under none of the anchors (give its root as anchor)"
     return f"invalid: {codes[0]}" if codes else ""

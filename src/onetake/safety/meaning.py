@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WEIGHTS = Path(__file__).with_name("meaning.npz")
-_CLAUSES = re.compile(r"(?<=[.!?;。\n])\s*")
+_CLAUSES = re.compile(r"(?<=[.!?;。])\s*")
 _LONGEST = 100  # characters that are read as one: a wish can hide in a long description
 
 
@@ -51,21 +51,21 @@ def embed(texts: list[str]) -> NDArray[np.float32]:
 
 def meanings(text: str) -> set[str]:
     """The categories that ``text``, or a part of it, belongs to."""
-    parts = _parts(text)
-    if not parts:
+    clauses = parts(text)
+    if not clauses:
         return set()
     by = classifier()
-    beyond = np.any(by.scores(embed(parts)) > by.thresholds, axis=0)
+    beyond = np.any(by.scores(embed(clauses)) > by.thresholds, axis=0)
     return {category for category, found in zip(by.categories, beyond, strict=True) if found}
 
 
-def _parts(text: str) -> list[str]:
+def parts(text: str) -> list[str]:
     """All of a short text; of a longer one its clauses, several together."""
-    parts = [""]
+    found = [""]
     for clause in _CLAUSES.split(text):
         for at in range(0, len(clause), _LONGEST):
             piece = clause[at : at + _LONGEST]
-            if len(parts[-1]) + len(piece) > _LONGEST:
-                parts.append("")
-            parts[-1] += piece + " "
-    return [part.strip() for part in parts if part.strip()]
+            if len(found[-1]) + len(piece) > _LONGEST:
+                found.append("")
+            found[-1] += piece + " "
+    return [part.strip() for part in found if part.strip()]

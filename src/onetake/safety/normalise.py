@@ -12,6 +12,13 @@ from confusable_homoglyphs import confusables
 
 RUN = "\ue000"  # before letters that were spaced out, whose words cannot be told apart
 CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # kana, Han, Hangul: written without spaces
+# Unicode's Default_Ignorable_Code_Point, of which Hangul's fillers are letters, and the signs of
+# trade marks, which NFKC makes letters of.
+_UNREAD = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff\u2120\u2122]+"
+)
 _SIGNS = str.maketrans("0134578@$!|+€", "oieastbasilte")
 # A sign stands for a letter only beside one: "24" and "stop!" stay as they are.
 _HIDDEN = re.compile(r"(?=\S*[^\W\d_])[\w@$|+€]*(?:!(?=\w)[\w@$|+€]*)*")
@@ -40,9 +47,11 @@ _LOOK_ALIKES = _look_alikes()
 
 def plain(text: str) -> str:
     """One form for what Unicode can write in several: lower case, no accents, nothing invisible."""
-    composed = unicodedata.normalize("NFKC", text)
+    composed = unicodedata.normalize("NFKC", _UNREAD.sub("", text))
     seen = "".join(
-        c for c in composed if unicodedata.category(c) not in {"Cf", "Cc"} or c.isspace()
+        c
+        for c in _UNREAD.sub("", composed)
+        if unicodedata.category(c) not in {"Cf", "Cc"} or c.isspace()
     )
     apart = unicodedata.normalize("NFKD", seen.casefold().replace("\u2019", "'"))
     # Elsewhere than after a Latin letter a mark makes another letter of it.

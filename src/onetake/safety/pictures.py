@@ -70,5 +70,12 @@ class Watch:
         return len(self._looks)
 
     def highest(self) -> float:
-        """The highest probability so far, once all of them have been looked at."""
-        return max((look.result() for look in self._looks), default=0.0)
+        """The highest probability so far, once all of them have been looked at.
+
+        Raises:
+            RuntimeError: a look failed.
+        """
+        try:
+            return max((look.result() for look in self._looks), default=0.0)
+        except Exception as error:  # whatever the classifier's engine raises
+            raise RuntimeError("a frame could not be looked at") from error

@@ -5,9 +5,10 @@ from functools import cache, lru_cache
 from onetake.policy import CATEGORIES, Policy
 from onetake.safety import meaning
 from onetake.safety.normalise import RUN, plain, readings, undone, unrepeated
-from onetake.safety.terms import TermList, packaged
+from onetake.safety.terms import NameList, TermList, packaged
 
 
+@lru_cache(maxsize=64)
 def categories_of(text: str, policy: Policy) -> tuple[str, ...]:
     """Those of `CATEGORIES` that ``text`` belongs to, in their order."""
     if not text.strip():
@@ -20,18 +21,18 @@ def categories_of(text: str, policy: Policy) -> tuple[str, ...]:
     }
     bare = undone(text).replace(RUN, "")
     for reading in dict.fromkeys((plain(text), bare, unrepeated(bare))):
-        found |= meaning.meanings(reading)
+        found.update(*map(_meant, meaning.parts(reading)))
     return tuple(category for category in CATEGORIES if category in found)
 
 
-def _listed(category: str, brands: tuple[str, ...]) -> TermList:
+def _listed(category: str, brands: tuple[str, ...]) -> TermList | NameList:
     return _names(brands) if category == "brands" else _packaged(category)
 
 
 _packaged = cache(packaged)
+_names = lru_cache(maxsize=4)(NameList)
 
 
-@lru_cache(maxsize=4)
-def _names(brands: tuple[str, ...]) -> TermList:
-    """Each name as it is written, and in one word."""
-    return TermList([*brands, *("".join(plain(name).split()) for name in brands)])
+@lru_cache(maxsize=256)  # embedding is slow, and a storyboard's common prompt is in all its parts
+def _meant(part: str) -> frozenset[str]:
+    return frozenset(meaning.meanings(part))

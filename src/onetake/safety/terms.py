@@ -8,10 +8,12 @@
     ! innocent phrase     taken out of the text before anything is looked for
 
 Entries match whole words; those in scripts that put no spaces between words match anywhere.
+An operator's names are no such entries: every sign in one stands for itself (`NameList`).
 """
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from onetake.safety.normalise import CJK, RUN, plain
@@ -19,6 +21,8 @@ from onetake.safety.normalise import CJK, RUN, plain
 _WORD = re.compile(rf"[^\W_{CJK}]+")
 _IN_CJK = re.compile(f"[{CJK}]")
 _RUN = re.compile(rf"{RUN}([^\W_]+)")
+_LOOSE = r"\s_'.,:!?\-\u2010-\u2015\u00b7\u00ae\u00a9"  # may be left out of a name, or be others
+_PIECE = re.compile(rf"[^\W_{CJK}]+|[{CJK}]+|[^\w{_LOOSE}]+")  # of a name: words, & of C&A
 _LEAST = 4  # letters of an entry that is looked for in a run
 _LONGEST = 5  # words of an entry that a text is searched for
 
@@ -80,6 +84,56 @@ class TermList:
         return any(not any(map(found.isdisjoint, entry)) for entry in self._together)
 
 
+class NameList:
+    """Names as they are written; also with other spaces or hyphens, and in one word."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        """Of any number of words each.
+
+        Raises:
+            ValueError: a name has neither letters nor digits.
+        """
+        texts = [plain(name) for name in names]
+        self._written = re.compile("|".join(map(_written, texts)) or r"(?!)")
+        unsigned = (text for text in texts if not any(map(_is_sign, _PIECE.findall(text))))
+        joined = (re.sub(r"[\W_]", "", text) for text in unsigned)
+        self._in_runs = [letters for letters in joined if len(letters) >= _LEAST]
+
+    def matches(self, text: str) -> bool:
+        """Whether a name is in ``text``, one of `readings`' forms."""
+        if self._written.search(text):
+            return True
+        return any(letters in run for run in _RUN.findall(text) for letters in self._in_runs)
+
+
+def _written(name: str) -> str:
+    """The pattern of a name in its plain form."""
+    pieces = list(_PIECE.finditer(name))
+    if all(_is_sign(piece[0]) for piece in pieces):
+        raise ValueError("a name has neither letters nor digits")
+    pattern = re.escape(pieces[0][0])
+    for before, after in pairwise(pieces):
+        gap = name[before.end() : after.start()]
+        one_letter = any(len(p[0]) == 1 and p[0].isalpha() for p in (before, after))
+        signed = _is_sign(before[0]) or _is_sign(after[0])
+        if before is pieces[0] and _is_sign(before[0]):
+            pattern += re.escape(gap)  # @home is not in "meet @ home"
+        elif signed:
+            pattern += rf"[{_LOOSE}]*"
+        elif one_letter and " " not in gap:
+            pattern += r"(?:[^\w\s]|_)*"  # nor E.ON in "vitamin E on ice"
+        else:
+            pattern += r"[\W_]*"
+        pattern += re.escape(after[0])
+    start = "" if _IN_CJK.match(pieces[0][0]) else rf"(?<![^\W_{CJK}])"
+    end = "" if _IN_CJK.match(pieces[-1][0]) else rf"(?![^\W_{CJK}])"
+    return start + pattern + end
+
+
+def _is_sign(piece: str) -> bool:
+    return not any(map(str.isalnum, piece))
+
+
 def _term(written: str) -> str:
     """An entry's words as `TermList.matches` joins them."""
     text = plain(written)
@@ -91,6 +145,6 @@ def _term(written: str) -> str:
 
 
 def packaged(category: str) -> TermList:
-    """The list that ships for one of the policy's categories; brands have none."""
+    """The list that ships for one of the policy's categories but brands."""
     path = Path(__file__).parent / "terms" / f"{category}.txt"
     return TermList(path.read_text(encoding="utf-8").splitlines() if path.is_file() else [])
