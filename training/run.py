@@ -20,14 +20,14 @@ from pathlib import Path
 import torch
 
 ASSETS = Path(__file__).parents[1] / "src" / "onetake" / "assets"
-VAE, TRANSFORMER = 2 * 500, 3 * 500  # seconds that the parts' schedules span, about
+VAE, TRANSFORMER = 2 * 430, 3 * 430  # seconds that the parts' schedules span, about
 PARTS = {
-    "VAE, 1 of 2": ("train_vae", "--seconds", "525", "--total", str(VAE)),
-    "VAE, 2 of 2": ("train_vae", "--seconds", "525"),
+    "VAE, 1 of 2": ("train_vae", "--seconds", "480", "--total", str(VAE)),
+    "VAE, 2 of 2": ("train_vae", "--seconds", "480"),
     "evaluator": ("judge", "--seconds", "80"),
-    "transformer, 1 of 3": ("train_transformer", "--seconds", "525", "--total", str(TRANSFORMER)),
-    "transformer, 2 of 3": ("train_transformer", "--seconds", "525", "--total", str(TRANSFORMER)),
-    "transformer, 3 of 3": ("train_transformer", "--seconds", "525"),
+    "transformer, 1 of 3": ("train_transformer", "--seconds", "480", "--total", str(TRANSFORMER)),
+    "transformer, 2 of 3": ("train_transformer", "--seconds", "480", "--total", str(TRANSFORMER)),
+    "transformer, 3 of 3": ("train_transformer", "--seconds", "480"),
     "turbo": ("train_turbo", "--seconds", "360"),
 }
 
