@@ -5,7 +5,7 @@
     python bench/chaining.py --only-long     # the picture alone
 
 Takes of the embedded model from prompts that were kept out of its training, two of each movement,
-128x128, eight segments; and two takes of 60 s. Looks are judged by the evaluator of training/,
+128x128, eight segments; and three takes of 60 s. Looks are judged by the evaluator of training/,
 which saw drawn clips only. Colours are the medians of the product and of what is behind it.
 """
 
@@ -144,7 +144,7 @@ _FADE = chain.cross_fade
 _LOWEST, _HIGHEST = 0.7, 1.4  # of the velocity, as `onetake seams` has it
 _SURE = 0.9  # of the evaluator's mask
 LONG = 60  # seconds
-LONG_WAYS = ("naive", "9 frames, faded")
+LONG_WAYS = ("naive", "9 frames, faded", "9, all guided")
 
 
 def _loaded(settings: Settings, kept: list[Any] = []) -> Any:  # noqa: B006 - kept on purpose

@@ -61,7 +61,7 @@ def unloaded(tmp_path_factory: pytest.TempPathFactory) -> Worker:
 @example(asked={"prompt": "a", "output": {"container": "mp4", "codec": "h264", "x": {}}})
 @example(asked={"prompt": "a\ud800b"})
 @example(asked={"prompt": "a", "seed": float("nan")})
-@hypothesis_settings(max_examples=200, deadline=None)
+@hypothesis_settings(max_examples=300, deadline=None)
 def test_any_request_is_answered_with_one_clean_line(asked: Any, unloaded: Worker) -> None:
     """No crash, no traceback, no path, and a text that RunPod's SDK can post."""
     reply = reply_to(unloaded, asked)
