@@ -228,6 +228,30 @@ def test_an_approval_that_was_cut_off_goes_on(
     assert reviewed.quarantine.approve("shot")["safety"]["verdict"] == "approved"
 
 
+@pytest.mark.parametrize("first", ["approve", "reject"])
+def test_two_who_decide_differently_at_once(
+    reviewed: Worker, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """Who notes it later gives way."""
+    answered(reviewed, {**FLAGGED, "duration": 1}, "shot")
+    second = {"approve": "reject", "reject": "approve"}[first]
+    put = reviewed.store.put
+
+    def put_and_meet(file: Path, key: str, content_type: str) -> str:
+        """The other's decision comes between this one's note and its look."""
+        url = put(file, key, content_type)
+        monkeypatch.setattr(reviewed.store, "put", put)
+        with pytest.raises(JobError, match="already"):
+            getattr(reviewed.quarantine, second)("shot")
+        return url
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reviewed.store, "put", put_and_meet)
+        getattr(reviewed.quarantine, first)("shot")
+    assert reviewed.quarantine.waiting() == []
+    assert bool(stored(reviewed)[1:]) == (first == "approve")
+
+
 def test_a_flagged_take_that_no_store_takes_is_kept(
     reviewed: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

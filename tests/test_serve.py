@@ -27,6 +27,7 @@ from typer.testing import CliRunner
 
 from onetake.cli import app
 from onetake.errors import SettingsError, StageError
+from onetake.policy import Policy
 from onetake.result import Result
 from onetake.serve import api, desk, guard
 from onetake.serve.desk import Desk, State
@@ -266,6 +267,16 @@ def test_whose_fault_it_is_decides_the_status(error: str, status: int) -> None:
 
 class TestGenerate:
     """`POST /generate`."""
+
+    def test_a_take_that_is_kept_back_has_no_link_to_go_to(
+        self, served: Served, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its result is the answer instead of its file."""
+        monkeypatch.setattr(served.pod.worker, "policy", Policy(brands=("Otterline",)))
+        answer = post(f"{served.url}/generate", {**QUICK, "prompt": "an Otterline bottle"})
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+        told = answer.json()
+        assert (told["safety"]["verdict"], told["video_url"]) == ("flagged", None)
 
     def test_it_answers_the_video(self, served: Served) -> None:
         """The MP4 itself, of the size that `resolution` names."""

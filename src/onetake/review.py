@@ -9,6 +9,7 @@ import contextlib
 import datetime as dt
 import json
 import secrets
+import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ QUARANTINE = "quarantine/"
 _JSON = "application/json"
 _TYPES = {**CONTENT_TYPES, "jpg": "image/jpeg", "json": _JSON}
 _SIDECAR = ".take.json"
+_VERDICTS = ("approved", "rejected")
 
 
 class Waiting(NamedTuple):
@@ -46,7 +48,7 @@ class Quarantine:
             StageError: the store does not take it.
         """
         folder = f"{QUARANTINE}{secrets.token_urlsafe(16)}/"
-        since = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        since = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
         keys = [file.name for file in files]
         record = {"asked": asked, "answer": answer, "since": since, "files": keys}
         try:
@@ -103,17 +105,23 @@ class Quarantine:
         return self._end(folder, name, record, {})
 
     def _begin(self, name: str, verdict: str) -> tuple[str, dict[str, Any]]:
-        """The folder and the record of a take; the decision is noted before anything moves."""
+        """The folder and the record of a take; the decision is noted before anything moves.
+
+        Of two who decide differently in the same moment neither gets the take: each notes its own
+        decision before it looks for the other's.
+        """
         keys = self._store.keys(QUARANTINE)
         key = next((key for key in keys if _is_record(key) and Path(key).stem == name), None)
         written = self._store.read(key) if key else None
         if key is None or written is None:
             raise JobError("NAME", f"{name} does not wait; see `onetake review list`")
-        record: dict[str, Any] = json.loads(written)
-        if record.setdefault("verdict", verdict) != verdict:
-            raise JobError("NAME", f"{name} is being {record['verdict']} already; finish that")
-        self._write(key, record)
-        return f"{Path(key).parent}/", record
+        folder = f"{Path(key).parent}/"
+        other = next(each for each in _VERDICTS if each != verdict)
+        self._write(folder + verdict, {})
+        if folder + other in self._store.keys(folder):
+            self._store.delete(folder + verdict)
+            raise JobError("NAME", f"{name} is being {other} already; finish that")
+        return folder, json.loads(written) | {"verdict": verdict}
 
     def _end(
         self, folder: str, name: str, record: dict[str, Any], links: dict[str, Any]
@@ -122,6 +130,7 @@ class Quarantine:
         answer["safety"] |= {"verdict": record["verdict"]}
         self._write(f"{name}.json", {"asked": record["asked"], "answer": answer})
         self._store.delete(f"{folder}{name}.json")
+        self._store.delete(folder + record["verdict"])
         return answer
 
     def decided(self, name: str, asked: str) -> dict[str, Any] | None:
@@ -137,12 +146,10 @@ class Quarantine:
         return None if waits or record["asked"] != asked else answer
 
     def _write(self, key: str, record: dict[str, Any]) -> None:
-        file = self._work / Path(key).name
-        try:
+        with tempfile.TemporaryDirectory(dir=self._work) as folder:
+            file = Path(folder, "record")
             file.write_text(json.dumps(record))
             self._store.put(file, key, _JSON)
-        finally:
-            file.unlink(missing_ok=True)
 
 
 def _is_record(key: str) -> bool:
