@@ -265,6 +265,25 @@ def test_whose_fault_it_is_decides_the_status(error: str, status: int) -> None:
     assert json.loads(answer.body) == {"error": error}
 
 
+@pytest.mark.parametrize(("decide", "verdict"), [("approve", "approved"), ("reject", "rejected")])
+def test_a_take_that_is_kept_back_is_told_when_it_is_decided(
+    served: Served, monkeypatch: pytest.MonkeyPatch, decide: str, verdict: str
+) -> None:
+    """By the job's status, with links once it may leave."""
+    monkeypatch.setattr(served.pod.worker, "policy", Policy(brands=("Otterline",)))
+    asked = {"input": {**QUICK, "prompt": "an Otterline bottle"}}
+    job = post(f"{served.url}/runsync", asked).json()
+    assert (job["output"]["safety"]["verdict"], job["output"]["video_url"]) == ("flagged", None)
+    getattr(served.pod.worker.quarantine, decide)(job["id"])
+    told = get(f"{served.url}/status/{job['id']}").json()["output"]
+    assert set(told) == set(job["output"])
+    assert told["safety"]["verdict"] == verdict
+    if decide == "approve":
+        assert frames_of(get(told["video_url"]).content).shape == (16, 96, 128, 3)
+    else:
+        assert told["video_url"] is None
+
+
 class TestGenerate:
     """`POST /generate`."""
 

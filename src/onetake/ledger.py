@@ -60,8 +60,9 @@ class Ledger:
         Raises:
             StageError: the quarantine does not take it.
         """
-        answer = result.model_dump(mode="json")
-        if noted and result.error is None:  # before anybody can decide, whose answer it would undo
+        whole = result.error is None
+        answer = result.model_dump(mode="json", exclude={"error"} if whole else None)
+        if noted and whole:  # before anybody can decide, whose answer it would undo
             self.write(files.name, asked, answer)
         self.quarantine.put(files.made, files.name, digest(asked), answer)
 

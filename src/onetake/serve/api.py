@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 
 from onetake.encode import CONTENT_TYPES
-from onetake.errors import JobError, OnetakeError
+from onetake.errors import JobError, OnetakeError, StageError
 from onetake.result import Result
 from onetake.serve.asked import check, read_envelope, read_fields
 from onetake.serve.desk import Desk, Entry, State
@@ -73,8 +73,13 @@ async def runsync(request: Request, pod: Here) -> Response:
 @runpod_routes.post("/status/{job_id}", response_model=Status)
 @runpod_routes.api_route("/status/{job_id}", methods=_EITHER, include_in_schema=False)
 async def status(job_id: str, pod: Here) -> Response:
-    """Where a job is: its progress, then its result."""
-    return JSONResponse(pod.desk.find(job_id).status())
+    """Where a job is: its progress, then its result; of a take kept back, what was decided."""
+    entry = pod.desk.find(job_id)
+    if entry.waits:
+        with contextlib.suppress(StageError):  # it may be known next time
+            decided = await asyncio.to_thread(pod.worker.quarantine.decided, entry.id, entry.asked)
+            entry.output = decided or entry.output
+    return JSONResponse(entry.status())
 
 
 @runpod_routes.get("/stream/{job_id}", response_model=Stream)

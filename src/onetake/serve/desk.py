@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Any
 
+from onetake.job import digest
 from onetake.serve.refusal import RefusedError
 from onetake.settings import Settings
 
@@ -36,6 +37,7 @@ class Entry:
     def __init__(self, job: Job) -> None:
         self.id = str(uuid.uuid4())
         self.job: Job = {"id": self.id, **job}
+        self.asked = digest(job.get("input"))
         self.state = State.IN_QUEUE
         self.error: str | None = None
         self.ended = asyncio.Event()
@@ -60,6 +62,11 @@ class Entry:
         self.state, self.error, self.ended_at = state, error, time.monotonic()
         self.job = {}  # its inputs may be large
         self.ended.set()
+
+    @property
+    def waits(self) -> bool:
+        """Whether its take is kept back for a review."""
+        return bool(self.output.get("safety", {}).get("verdict") == "flagged")
 
     def status(self) -> Job:
         """For `/status`."""
