@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from onetake.cli import app
 from onetake.control import Control
 from onetake.errors import JobError, StageError
-from onetake.job import Job
+from onetake.job import Job, digest
 from onetake.marking import signature_of
 from onetake.policy import Policy
 from onetake.provenance.audit import AuditLog
@@ -250,6 +250,29 @@ def test_two_who_decide_differently_at_once(
         getattr(reviewed.quarantine, first)("shot")
     assert reviewed.quarantine.waiting() == []
     assert bool(stored(reviewed)[1:]) == (first == "approve")
+
+
+def test_a_take_that_was_decided_meanwhile(
+    reviewed: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who had read its record before decides nothing any more."""
+    answered(reviewed, {**FLAGGED, "duration": 1}, "shot")
+    put = reviewed.store.put
+
+    def meet_and_put(file: Path, key: str, content_type: str) -> str:
+        """The other approves it between this one's look at the record and its note."""
+        monkeypatch.setattr(reviewed.store, "put", put)
+        reviewed.quarantine.approve("shot")
+        return put(file, key, content_type)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reviewed.store, "put", meet_and_put)
+        with pytest.raises(JobError, match="does not wait"):
+            reviewed.quarantine.reject("shot")
+    assert stored(reviewed) == ["shot.json", "shot.mp4", "shot.poster.jpg"]
+    verdict = reviewed.quarantine.decided("shot", digest({**FLAGGED, "duration": 1}))
+    assert verdict is not None
+    assert verdict["safety"]["verdict"] == "approved"
 
 
 def test_a_flagged_take_that_no_store_takes_is_kept(

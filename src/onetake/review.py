@@ -108,19 +108,22 @@ class Quarantine:
         """The folder and the record of a take; the decision is noted before anything moves.
 
         Of two who decide differently in the same moment neither gets the take: each notes its own
-        decision before it looks for the other's.
+        decision before it looks for the other's, whose record goes before its note does.
         """
+        gone = JobError("NAME", f"{name} does not wait; see `onetake review list`")
         keys = self._store.keys(QUARANTINE)
         key = next((key for key in keys if _is_record(key) and Path(key).stem == name), None)
         written = self._store.read(key) if key else None
         if key is None or written is None:
-            raise JobError("NAME", f"{name} does not wait; see `onetake review list`")
+            raise gone
         folder = f"{Path(key).parent}/"
         other = next(each for each in _VERDICTS if each != verdict)
         self._write(folder + verdict, {})
-        if folder + other in self._store.keys(folder):
+        there = self._store.keys(folder)
+        if folder + other in there or key not in there:
             self._store.delete(folder + verdict)
-            raise JobError("NAME", f"{name} is being {other} already; finish that")
+            decided = JobError("NAME", f"{name} is being {other} already; finish that")
+            raise decided if key in there else gone
         return folder, json.loads(written) | {"verdict": verdict}
 
     def _end(
