@@ -53,7 +53,7 @@ image-test:
 lock:
 	echo "$(TORCH)+cpu" | $(LOCK) $(CPU_TORCH) --no-emit-package torch --excludes builder/excludes.txt --output-file builder/requirements.txt pyproject.toml -
 	echo "$(TORCH)+cpu" | $(LOCK) $(CPU_TORCH) --excludes builder/requirements.txt --output-file builder/requirements-cpu.txt -
-	echo "$(TORCH)" | $(LOCK) --excludes builder/requirements.txt --output-file builder/requirements-gpu.txt -
+	echo "$(TORCH)" | $(LOCK) --extra gpu --excludes builder/requirements.txt --output-file builder/requirements-gpu.txt pyproject.toml -
 	echo "hatchling>=1.27,<2" | $(LOCK) --output-file builder/requirements-build.txt -
 
 $(READY): pyproject.toml

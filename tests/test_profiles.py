@@ -46,12 +46,14 @@ def test_exact_is_stock_diffusers(
     assert min(quality.psnr(exact[i], make(asked[0][i])) for i in range(3)) > 45
 
 
+@pytest.mark.parametrize("name", ["balanced", quality.E4M3])
 def test_balanced_keeps_the_picture(
+    name: str,
     asked: tuple[list[quality.DenoiseRequest], list[tuple[int, ...]]],
     exact: list[quality.FrameBatch],
 ) -> None:
-    """To 25 dB of exact, and the prompt is followed as well."""
-    make, _spec = quality.ours("balanced")
+    """To 25 dB of exact in either kind of 8 bits, and the prompt is followed as well."""
+    make, _spec = quality.ours(name)
     found = [make(request) for request in asked[0]]
     decibels = [quality.psnr(*pair) for pair in zip(found, exact, strict=True)]
     assert min(decibels) > 25

@@ -5,66 +5,94 @@
 
 WORK_DIR holds all that a part hands to the next (under 40 MB but for `latents/`, which only saves
 time on the same machine), so it can be carried to another one in between. A part that was cut off
-is done again. All GPUs that are there are used.
+is done again. All GPUs that are there are used: two take half as long as one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 ASSETS = Path(__file__).parents[1] / "src" / "onetake" / "assets"
-VAE, TRANSFORMER = 2 * 430, 3 * 430  # seconds that the parts' schedules span, about
-PARTS = {
-    "VAE, 1 of 2": ("train_vae", "--seconds", "480", "--total", str(VAE)),
-    "VAE, 2 of 2": ("train_vae", "--seconds", "480"),
-    "evaluator": ("judge", "--seconds", "80"),
-    "transformer, 1 of 3": ("train_transformer", "--seconds", "480", "--total", str(TRANSFORMER)),
-    "transformer, 2 of 3": ("train_transformer", "--seconds", "480", "--total", str(TRANSFORMER)),
-    "transformer, 3 of 3": ("train_transformer", "--seconds", "480"),
-    "turbo": ("train_turbo", "--seconds", "360"),
-}
+# Seconds of one GPU for each training in turn, its set-up included.
+TRAININGS = {"train_vae": 360, "judge": 80, "train_transformer": 1520, "train_turbo": 360}
+ALONE = {"judge"}  # it uses one GPU
+RESUMED = {"train_vae", "train_transformer"}  # trainings that can go on in another part
+LONGEST_PART, SET_UP = 480, 100  # seconds
 
 
-def main(work: Path, most: int, extra: tuple[str, ...] = ()) -> int:
+@dataclass(frozen=True)
+class Part:
+    """A training, or a share of it that is done in one go."""
+
+    name: str
+    module: str
+    options: tuple[str, ...]
+    processes: int
+
+
+def parts(gpus: int) -> list[Part]:
+    """All parts in turn for so many GPUs."""
+    found = []
+    for module, seconds in TRAININGS.items():
+        processes = 1 if module in ALONE else gpus
+        count = math.ceil(seconds / processes / LONGEST_PART) if module in RESUMED else 1
+        each = seconds / processes / count
+        for number in range(1, count + 1):
+            options = ["--seconds", f"{each:.0f}"]
+            if number < count:  # the last one knows how long the others took
+                options += ["--total", f"{count * (each - SET_UP):.0f}"]
+            name = f"{module}, {number} of {count}"
+            found.append(Part(name, module, tuple(options), processes))
+    return found
+
+
+def main(work: Path, most: int | None, extra: tuple[str, ...] = ()) -> int:
     """Do the parts that are not done yet, `most` of them; 0 if all went well."""
     work.mkdir(parents=True, exist_ok=True)
     ledger = work / "parts.json"
     done: dict[str, float] = json.loads(ledger.read_text()) if ledger.exists() else {}
-    todo = [name for name in PARTS if name not in done][:most]
-    for name in todo:
-        module, *options = PARTS[name]
-        print(f"== {name}", flush=True)
+    gpus = max(1, torch.cuda.device_count())
+    # A machine with fewer or more GPUs does not repeat what another one finished.
+    finished = {name.split(",")[0] for name in done if _is_last(name)}
+    todo = [p for p in parts(gpus) if p.name not in done and p.module not in finished]
+    for part in todo[:most]:
+        print(f"== {part.name}", flush=True)
         started = time.monotonic()
-        code = launch(f"training.{module}", str(work), *options, *extra, alone=module == "judge")
+        code = launch(part.module, str(work), *part.options, *extra, processes=part.processes)
         if code:
             return code
-        done[name] = round(time.monotonic() - started)
+        done[part.name] = round(time.monotonic() - started)
         ledger.write_text(json.dumps(done))
-    if len(done) < len(PARTS):
+    if most is not None and len(todo) > most:
         return 0
-    return launch("training.export", str(work), str(ASSETS), alone=True) or launch(
-        "training.evaluate"
-    )
+    return launch("export", str(work), str(ASSETS)) or launch("evaluate", processes=gpus)
 
 
-def launch(module: str, *arguments: str, alone: bool = False) -> int:
-    """Run a module in one process for each GPU."""
-    processes = 1 if alone else max(1, torch.cuda.device_count())
+def _is_last(name: str) -> bool:
+    number, count = name.split(", ")[1].split(" of ")
+    return number == count
+
+
+def launch(module: str, *arguments: str, processes: int = 1) -> int:
+    """Run a module of this package in one process for each GPU."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = [sys.executable, *(launcher if processes > 1 else []), "-m", module, *arguments]
+    command = [sys.executable, *(launcher if processes > 1 else []), "-m", f"training.{module}"]
+    command += arguments
     return subprocess.run(command, check=False).returncode  # noqa: S603 - our own modules
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", type=Path)
-    parser.add_argument("--parts", type=int, default=len(PARTS), help="how many of those to come")
+    parser.add_argument("--parts", type=int, help="how many of those to come; else all")
     arguments = parser.parse_args()
     sys.exit(main(arguments.work, arguments.parts))

@@ -20,7 +20,7 @@ _ROWS = (
         name="balanced",
         promise="8-bit arithmetic, and what neighbouring steps share is computed once: nearly the "
         "same picture, in under half of the forwards where steps are many",
-        techniques=("timesteps", "linears", "reuse", "compiled"),
+        techniques=("timesteps", "linears", "attention", "reuse", "compiled"),
         eight_bit=True,
     ),
     Profile(

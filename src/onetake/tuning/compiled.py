@@ -20,9 +20,9 @@ _RECOMPILATIONS = 32  # sizes and lengths of jobs; torch's own 8 would fall back
 
 def apply(model: VideoModel) -> str:
     """Have them compiled when they first run."""
-    refusal = _refusal(model)
-    if refusal:
-        return f"not compiled: {refusal}"
+    refused = refusal(model)
+    if refused:
+        return f"not compiled: {refused}"
     torch._dynamo.config.recompile_limit = _RECOMPILATIONS  # noqa: SLF001 - its documented place
     for transformer in model.transformers:
         for block in transformer.blocks:
@@ -44,7 +44,8 @@ def can_compile() -> bool:
     return True
 
 
-def _refusal(model: VideoModel) -> str:
+def refusal(model: VideoModel) -> str:
+    """Why blocks cannot be compiled here, or nothing."""
     if not torch.cuda.is_available():
         return "there is no GPU"
     if model.placement.startswith("streamed"):

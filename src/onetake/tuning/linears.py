@@ -21,7 +21,7 @@ from onetake.tuning.compiled import can_compile
 Kind = Literal["int8", "fp8"]
 _LEVELS = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0}  # the largest value of each
 _DTYPES = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
-_GUARDED = 1  # blocks at either end
+GUARDED = 1  # blocks at either end
 _ROWS = 17  # the fewest that the integer kernel takes on a card
 _AMPERE, _HOPPER = (8, 0), (9, 0)  # compute capabilities
 
@@ -84,7 +84,7 @@ def eight_bit_linears(transformer: Any, kind: Kind) -> None:
     Weights are freed one by one as they are replaced; those stored as int8 keep their levels, if
     that is the kind. The three projections of self-attention become one product.
     """
-    for block in transformer.blocks[_GUARDED:-_GUARDED]:
+    for block in transformer.blocks[GUARDED:-GUARDED]:
         for parent in list(block.modules()):
             for name, layer in list(parent.named_children()):
                 if _is_linear(layer):

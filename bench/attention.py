@@ -1,0 +1,124 @@
+"""8-bit attention on a card: each kernel alone, and in a compiled block of the default model.
+
+    python bench/attention.py    # needs a GPU; a minute on an H200
+
+The default job's tokens, 1280x704 and 121 frames. Errors are against float32 attention on the
+same Gaussian noise, which is what random weights give and no trained model's.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from full_size import build
+from torch import Tensor
+from torch.nn import functional
+
+from onetake.tuning import attention, linears
+
+RESULTS = Path(__file__).parent / "results" / "attention.json"
+MODEL = "wan2.2-ti2v-5b"
+TOKENS, HEADS, WIDTH = 31 * 44 * 80 // 4, 24, 128
+ROUNDS = 10
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    """The median of some runs on the card, after two that are not counted."""
+    taken = []
+    for number in range(ROUNDS + 2):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        work()
+        end.record()
+        torch.cuda.synchronize()
+        if number > 1:
+            taken.append(begin.elapsed_time(end))
+    return median(taken)
+
+
+def own(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """As torch chooses."""
+    parts = (part.transpose(1, 2) for part in (query, key, value))
+    return functional.scaled_dot_product_attention(*parts).transpose(1, 2)
+
+
+def kernels() -> list[dict[str, Any]]:
+    """Every kernel alone, quantising compiled, and its error."""
+    noise = torch.Generator("cuda").manual_seed(0)
+    given = [
+        torch.randn(1, TOKENS, HEADS, WIDTH, device="cuda", dtype=torch.bfloat16, generator=noise)
+        for _ in range(3)
+    ]
+    some = [part[:, :2048, :4].contiguous() for part in given]
+    wanted = attention.rounded(*some, kind=None).float()
+    rows = []
+    for name, attend in {"bf16": own, **attention.KERNELS}.items():
+        compiled = torch.compile(attend)
+        try:
+            found, rounded = attend(*some).float(), name if name != "bf16" else None
+            alike = attention.rounded(*some, kind=rounded).float()
+            row = {
+                "kernel": name, "milliseconds": milliseconds(partial(compiled, *given)),
+                "error": float((found - wanted).norm() / wanted.norm()),
+                "off its own rounding": float((found - alike).norm() / wanted.norm()),
+                "told at boot": attention.fault(attend),
+            }  # fmt: skip
+        except Exception as error:  # noqa: BLE001 - the others are measured all the same
+            row = {"kernel": name, "failed": f"{type(error).__name__}: {error}"[:300]}
+        print(row, flush=True)
+        rows.append(row)
+    return rows
+
+
+def blocks() -> list[dict[str, Any]]:
+    """A compiled block as loaded, with 8-bit linear layers, and with each attention too."""
+    noise = torch.Generator("cuda").manual_seed(0)
+    rows = []
+    for kind in (None, "int8", "fp8"):
+        for attend in (None, "int8", "fp8"):
+            if attend is not None and kind != attend:
+                continue
+            torch._dynamo.reset()  # noqa: SLF001 - as torch documents it
+            transformer = build(MODEL, 3).transformer.cuda()
+            if kind is not None:
+                linears.eight_bit_linears(transformer, kind)
+            if attend is not None:
+                attention.eight_bit_attention(transformer, attention.KERNELS[attend])
+            block = transformer.blocks[1]
+            block.compile(fullgraph=True)
+            width = HEADS * WIDTH
+            tokens, text = (
+                torch.randn(1, n, width, device="cuda", dtype=torch.bfloat16, generator=noise)
+                for n in (TOKENS, 512)
+            )
+            steps = torch.randn(1, 6, width, device="cuda", generator=noise)
+            latents = torch.empty(1, 48, 31, 44, 80, device="cuda", dtype=torch.bfloat16)
+            rope = transformer.rope(latents)
+            row: dict[str, Any] = {"linears": kind or "bf16", "attention": attend or "bf16"}
+            try:
+                with torch.no_grad():
+                    row["milliseconds"] = milliseconds(partial(block, tokens, text, steps, rope))
+            except Exception as error:  # noqa: BLE001 - the others are measured all the same
+                row["failed"] = f"{type(error).__name__}: {error}"[:300]
+            print(row, flush=True)
+            rows.append(row)
+    return rows
+
+
+def main() -> None:
+    """Both tables, with the card and the versions."""
+    about = {
+        "card": torch.cuda.get_device_name(), "torch": torch.__version__,
+        "cudnn": torch.backends.cudnn.version(), "command": " ".join(["python", *sys.argv]),
+        "tokens": TOKENS, "kernels": kernels(), "blocks": blocks(),
+    }  # fmt: skip
+    RESULTS.write_text(json.dumps(about, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
