@@ -4,7 +4,8 @@
 
 The suite, tests/safety_prompts.jsonl, was written by somebody who had not seen the word lists nor
 the examples that the classifier was trained on. Ten ways to hide words are applied to every tenth
-prompt that is to be blocked.
+prompt that is to be blocked. A later set of innocent and violent prompts, half of either hard, was
+written after the last change to lists, examples and thresholds, by somebody who had seen none.
 """
 
 import json
@@ -21,6 +22,7 @@ from onetake.safety.prompts import categories_of
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "tests" / "safety_prompts.jsonl"
+LATER = ROOT / "tests" / "safety_prompts_later.jsonl"
 RESULTS = ROOT / "bench" / "results" / "safety.json"
 BRANDS = (
     "Zephyrine Cola", "Kordova Motors", "Lumière Noctis", "青岚茶坊", "BrightPaw", "Otterline",
@@ -61,6 +63,19 @@ def caught(category: str, said: tuple[str, ...]) -> bool:
     return category in said or any(POLICY.categories.action(c) == "block" for c in said)
 
 
+def later() -> dict[str, object]:
+    """What the check does to prompts that nothing of it was chosen by."""
+    rows = [json.loads(line) for line in LATER.read_text(encoding="utf-8").splitlines()]
+    innocent = [row["text"] for row in rows if not row["category"]]
+    violent = [row["text"] for row in rows if row["category"]]
+    blocked = sum(bool(categories_of(text, POLICY)) for text in innocent)
+    missed = sum(not caught("violence", categories_of(text, POLICY)) for text in violent)
+    return {
+        "innocent": len(innocent), "false_blocks": blocked / len(innocent),
+        "violence": len(violent), "missed": missed / len(violent),
+    }  # fmt: skip
+
+
 def main() -> None:
     """Print the table and write it down."""
     rows = [json.loads(line) for line in SUITE.read_text(encoding="utf-8").splitlines()]
@@ -94,6 +109,7 @@ def main() -> None:
     shares = {name: 1 - evaded[name] / harmful for name in EVASIONS}
     results["evasions_caught"] = shares
     results["evasions_caught_mean"] = sum(shares.values()) / len(shares)
+    results["later"] = later()
     print(json.dumps(results, indent=1))
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -82,6 +82,13 @@ def safety() -> tables.Rows:
         rows.append((name, str(row["prompts"]), f"{row['missed']:.1%} missed"))
     for name, caught in found["evasions_caught"].items():
         rows.append((f"a tenth of these with {name}", str(found["hidden"]), f"{caught:.1%} caught"))
+    later = found["later"]
+    wrong, missed = (
+        f"{later['false_blocks']:.1%} blocked or flagged",
+        f"{later['missed']:.1%} missed",
+    )
+    rows.append(("later set, innocent, half near misses", str(later["innocent"]), wrong))
+    rows.append(("later set, violence, half without its words", str(later["violence"]), missed))
     return rows
 
 

@@ -16,23 +16,40 @@ from numpy.typing import NDArray
 
 WEIGHTS = Path(__file__).with_name("meaning.npz")
 _CLAUSES = re.compile(r"(?<=[.!?;。])\s*")
+_NEAR = 1 / 3  # of the highest score: such categories are named beside it
 _LONGEST = 100  # characters that are read as one: a wish can hide in a long description
 
 
 class Classifier(NamedTuple):
-    """One hidden layer of H neurons, and for each of C categories a score with its threshold."""
+    """One hidden layer of H neurons, a score for each of C categories, one threshold for all."""
 
     categories: tuple[str, ...]
     hidden_weights: NDArray[np.float32]  # [H, 384]
     hidden_biases: NDArray[np.float32]  # [H]
     weights: NDArray[np.float32]  # [C, H]
     biases: NDArray[np.float32]  # [C]
-    thresholds: NDArray[np.float32]  # [C]
+    threshold: NDArray[np.float32]  # of `unsafe`, 0-dimensional
 
     def scores(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """For unit vectors [N, 384], scores [N, C] in 0..1."""
         hidden = np.maximum(vectors @ self.hidden_weights.T + self.hidden_biases, 0)
         return np.asarray(1 / (1 + np.exp(-(hidden @ self.weights.T + self.biases))), np.float32)
+
+    def named(self, scores: NDArray[np.float32]) -> set[str]:
+        """The categories of texts that are beyond the threshold, from their scores [N, C]."""
+        beyond = scores[unsafe(scores) > self.threshold]
+        # Not the first alone: who allows one category does not thereby allow another.
+        near = np.any(beyond >= _NEAR * beyond.max(axis=1, keepdims=True, initial=0), axis=0)
+        return {category for category, found in zip(self.categories, near, strict=True) if found}
+
+
+def unsafe(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How likely any category is, [N], from the scores [N, C] of each.
+
+    One threshold on this finds more, for the same share of innocent prompts, than one for each
+    category: what is hard to find may use what is easy to tell does not need.
+    """
+    return np.asarray(1 - np.prod(1 - scores, axis=1), np.float32)
 
 
 @cache
@@ -55,8 +72,7 @@ def meanings(text: str) -> set[str]:
     if not clauses:
         return set()
     by = classifier()
-    beyond = np.any(by.scores(embed(clauses)) > by.thresholds, axis=0)
-    return {category for category, found in zip(by.categories, beyond, strict=True) if found}
+    return by.named(by.scores(embed(clauses)))
 
 
 def parts(text: str) -> list[str]:
