@@ -1,7 +1,7 @@
 """What each way to chain segments makes of a take: the table and the picture of docs/CHAINING.md.
 
     python bench/chaining.py                 # half an hour on two CPU cores
-    python bench/chaining.py naive "9 frames, faded" --takes 4 --segments 4
+    python bench/chaining.py naive "9 frames, faded" --segments 4   # another table
     python bench/chaining.py --only-long     # the picture alone
 
 Takes of the embedded model from prompts that were kept out of its training, two of each movement,
@@ -39,7 +39,7 @@ from training.clips import draw as draw_clips
 from training.clips import make_clips, random_scenes, with_movement
 from training.judge import Judge, load_judge
 
-RESULTS = Path(__file__).parent / "results" / "chaining.json"
+RESULTS = Path(__file__).parent / "results"  # chaining.json, or chaining_4.json of 4 segments
 PICTURE = Path(__file__).parents[1] / "docs" / "chaining.png"
 PLAIN = {"retries": 0, "colour_match": 0.0, "history_noise": 0.0}
 GUIDED = {"guidance_scale": models.MODELS["tiny"].guidance_scale}  # every segment alike
@@ -59,6 +59,7 @@ WAYS: dict[str, tuple[dict[str, Any], bool]] = {
     DRAWN: (PLAIN, False),
 }
 SIDE, FPS, SEGMENT = 128, 16, 33
+USUAL = 8  # segments of a take
 LAST = 17  # frames that are judged
 LOOKS = ("colour", "shape", "background")
 Row = dict[str, Any]
@@ -225,7 +226,8 @@ def summary(rows: list[Row]) -> Row:
 
 def main(ways: list[str], takes: int, segments: int) -> None:
     """All ways; results are written after each."""
-    kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    results = RESULTS / ("chaining.json" if segments == USUAL else f"chaining_{segments}.json")
+    kept = json.loads(results.read_text()) if results.is_file() else {}
     table: dict[str, Row] = kept.get("ways", {})
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         for way in ways:
@@ -233,17 +235,18 @@ def main(ways: list[str], takes: int, segments: int) -> None:
             table[way] = summary(rows)
             print(way, {key: round(value, 3) for key, value in table[way].items()}, flush=True)
             about = {"takes": takes, "segments": segments, "size": SIDE}
-            RESULTS.write_text(json.dumps({**about, "ways": table}, indent=1) + "\n")
+            results.write_text(json.dumps({**about, "ways": table}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("ways", nargs="*", default=list(WAYS))
     parser.add_argument("--takes", type=int, default=24)
-    parser.add_argument("--segments", type=int, default=8)
+    parser.add_argument("--segments", type=int, default=USUAL)
     parser.add_argument("--only-long", action="store_true", help="the takes of 60 s alone")
     asked = parser.parse_args()
     if not asked.only_long:
         main(asked.ways, asked.takes, asked.segments)
-    with multiprocessing.get_context("spawn").Pool(2) as two:
-        draw(two.map(long_take, LONG_WAYS))
+    if asked.segments == USUAL:
+        with multiprocessing.get_context("spawn").Pool(2) as two:
+            draw(two.map(long_take, LONG_WAYS))

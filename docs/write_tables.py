@@ -5,6 +5,7 @@ python docs/write_tables.py
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 from onetake import tables
@@ -62,9 +63,9 @@ def quality() -> tables.Rows:
     return rows
 
 
-def chaining() -> tables.Rows:
+def chaining(results: str = "chaining.json") -> tables.Rows:
     """What `bench/chaining.py` found last."""
-    found = json.loads((ROOT / "bench" / "results" / "chaining.json").read_text())
+    found = json.loads((ROOT / "bench" / "results" / results).read_text())
     keys = list(next(iter(found["ways"].values())))
     rows = [("way", *keys)]
     for way, row in found["ways"].items():
@@ -108,6 +109,7 @@ def invisible() -> tables.Rows:
 
 MEASURED = {
     "chaining": chaining,
+    "chaining_4": partial(chaining, "chaining_4.json"),
     "faults": faults,
     "invisible": invisible,
     "loaders": loaders,

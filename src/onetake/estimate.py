@@ -5,7 +5,8 @@ The floating-point operations of one transformer forward are counted from the mo
 self- and cross-attention and the two of the feed-forward part, and 4 x tokens^2 x hidden_size for
 attention itself. For Wan2.2-TI2V-5B at 1280x704, 121 frames, that gives 511 TFLOP a forward.
 Divided by the rate of the card's data sheet and by the share of it that was attained on an H200,
-they are seconds: a projection for every other card.
+they are seconds: a projection for every other card. Attention counts at the rate of bf16 in every
+profile: its 8-bit kernels attain less of theirs (bench/results/attention.json).
 """
 
 from collections.abc import Sequence
