@@ -119,6 +119,10 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"enable_safety_checker": 1}, "enable_safety_checker: 1 is neither true nor false"),
     ({"segments": []}, "segments: is empty"),
     ({"segments": "two"}, "segments: 'two' is not a list"),
+    (
+        {"segments": [{"prompt": "a" * 2000, "duration": 1}] * 9},
+        "segments: have 18,000 characters together; at most 16,000 are legal",
+    ),
     ({"segments": [{"prompt": "a"}]}, "segments.0.duration: is missing"),
     ({"segments": [{"prompt": "a", "duration": 2, "sed": 1}]}, "did you mean seed?"),
     ({"segments": [{"prompt": "a", "duration": 2}], "duration": 4}, "add up to; leave it out"),

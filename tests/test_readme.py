@@ -20,7 +20,7 @@ def test_the_tables_are_the_code_s() -> None:
     texts = [page.read_text() for page in PAGES]
     assert [with_tables(text) for text in texts] == texts
     assert {found[1] for text in texts for found in BLOCK.findall(text)} == {
-        "chaining", "faults", "fields", "invisible", "loaders", "models", "profiles", "quality",
+        "chaining", "chaining_4", "faults", "fields", "invisible", "loaders", "models", "profiles", "quality",
         "safety", "settings", "speed",
     }  # fmt: skip
 

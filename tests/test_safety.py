@@ -161,8 +161,11 @@ def test_entries_of_a_list() -> None:
         assert terms.matches(text), text
     for text in ("gorehound", "a naked wall", "seen by the naked eye by a man", "a slab"):
         assert not terms.matches(text), text
-    with pytest.raises(ValueError, match="empty"):
-        TermList(["&"])
+    for line, said in (
+        ("&", "empty"), ("gore & @whom", "@whom is no group"), ("a slash*", "after one word only"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=said):
+            TermList([line])
 
 
 def test_categories_come_in_their_order() -> None:

@@ -49,7 +49,9 @@ class TermList:
                 groups.setdefault(name.strip(), []).extend(map(_term, members.split(",")))
             elif entry:
                 parts = [part.strip() for part in entry.split("&")]
-                choices = [frozenset(groups[p] if p.startswith("@") else [_term(p)]) for p in parts]
+                choices = [
+                    frozenset(_of_group(p, groups) if p[:1] == "@" else [_term(p)]) for p in parts
+                ]
                 if len(choices) == 1:
                     self._alone |= choices[0]
                 else:
@@ -134,11 +136,19 @@ def _is_sign(piece: str) -> bool:
     return not any(map(str.isalnum, piece))
 
 
+def _of_group(name: str, groups: dict[str, list[str]]) -> list[str]:
+    if name not in groups:
+        raise ValueError(f"{name} is no group; define it above with {name} = ...")
+    return groups[name]
+
+
 def _term(written: str) -> str:
     """An entry's words as `TermList.matches` joins them."""
     text = plain(written)
     if not text:
         raise ValueError("a term is empty")
+    if text.endswith("*") and " " in text:
+        raise ValueError(f"{written}: an ending is matched after one word only")
     if _IN_CJK.search(text):
         return text
     return " ".join(_WORD.findall(text)) + ("*" if text.endswith("*") else "")
