@@ -247,6 +247,6 @@ if __name__ == "__main__":
     asked = parser.parse_args()
     if not asked.only_long:
         main(asked.ways, asked.takes, asked.segments)
-    if asked.segments == USUAL:
+    if asked.only_long or asked.segments == USUAL:
         with multiprocessing.get_context("spawn").Pool(2) as two:
             draw(two.map(long_take, LONG_WAYS))

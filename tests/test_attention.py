@@ -2,7 +2,7 @@
 
 import sys
 from functools import partial
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,10 +38,19 @@ def answer(transformer: Any) -> Tensor:
     return made
 
 
-def exactly(query: Tensor, key: Tensor, value: Tensor, **_layout: object) -> Tensor:
+def exactly(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attention as torch computes it, heads within a token."""
-    parts = (part.transpose(1, 2) for part in (query, key, value))
-    return functional.scaled_dot_product_attention(*parts).transpose(1, 2)
+    query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+    return functional.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+
+
+def sageattn(
+    query: Tensor, key: Tensor, value: Tensor, *, tensor_layout: str, smooth_k: bool
+) -> Tensor:
+    """SageAttention 1.0.6 on a card, but for its rounding: what it takes, and its last block."""
+    assert (tensor_layout, smooth_k) == ("NHD", False)
+    filler = -key.shape[1] % 64  # its keys count, of score 0
+    return exactly(query, *(functional.pad(x, (0, 0, 0, 0, 0, filler)) for x in (key, value)))
 
 
 @pytest.mark.parametrize(("kind", "most"), [(None, 0.004), ("int8", 0.02), ("fp8", 0.07)])
@@ -85,13 +94,56 @@ def test_a_kernel_that_cannot_be_trusted_is_named() -> None:
     def failing(*_given: Tensor) -> Tensor:
         raise RuntimeError("/a/path of somebody's")
 
-    assert fault(missing, "cpu") == "cudnn is not installed"
-    assert fault(failing, "cpu") == "its kernel failed with RuntimeError"
-    assert fault(lambda query, key, value: exactly(query, value, key), "cpu").endswith("% off")
-    assert fault(lambda query, *_: query * torch.nan, "cpu") == "its kernel is nan% off"
-    assert fault(exactly, "cpu") == ""
+    assert fault(missing, 32, "cpu") == "cudnn cannot be imported"
+    assert fault(failing, 32, "cpu") == "its kernel failed with RuntimeError"
+    assert fault(lambda query, key, value: exactly(query, value, key), 32, "cpu").endswith("% off")
+    assert fault(lambda query, *_: query * torch.nan, 32, "cpu") == "its kernel is nan% off"
+    assert fault(exactly, 32, "cpu") == ""
 
 
+@pytest.fixture
+def sage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that can be imported where there is no card."""
+    package = ModuleType("sageattention")
+    monkeypatch.setattr(package, "sageattn", sageattn, raising=False)
+    monkeypatch.setitem(sys.modules, "sageattention", package)
+
+
+@pytest.mark.usefixtures("sage")
+def test_what_fills_a_block_up_hardly_counts() -> None:
+    """SageAttention takes keys that are not there for some of score 0; ours have a mean value."""
+    generator = torch.Generator().manual_seed(1)
+    query, key, value = (
+        torch.randn(1, attention.TRIED, 2, 32, generator=generator).bfloat16() for _ in range(3)
+    )
+    value = value + 1  # else leaving them out of the sum would not show
+    found, wanted = attention.KERNELS["int8"](query, key, value), exactly(query, key, value)
+    assert float((found - wanted).float().norm() / wanted.float().norm()) < 0.005
+
+
+@pytest.mark.parametrize("problem", ["", "its kernel is 30% off"])
+def test_a_card_gets_what_its_kernel_is_worth(
+    problem: str, transformer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks are changed where the trial with their own width went well, and else left."""
+    widths: list[int] = []
+
+    def trial(_attend: attention.Attend, width: int) -> str:
+        widths.append(width)
+        return problem
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 9))
+    monkeypatch.setattr(attention, "refusal", lambda _model: "")
+    monkeypatch.setattr(attention, "fault", trial)
+    told = attention.apply(SimpleNamespace(transformers=[transformer]))  # type: ignore[arg-type]
+    assert told.startswith(f"as loaded: {problem}" if problem else "int8: ")
+    assert widths == [32]
+    changed = [isinstance(block.attn1.processor, Processor) for block in transformer.blocks]
+    assert any(changed) is not bool(problem)
+
+
+@pytest.mark.usefixtures("sage")
 def test_blocks_are_traced_whole_around_the_kernels(
     transformer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,9 +155,7 @@ def test_blocks_are_traced_whole_around_the_kernels(
             parts = [x.float() * s for x, s in zip(levels, scales, strict=True)]
             found.copy_(exactly(*parts) * one_over)
 
-    sage = ModuleType("sageattention")
-    monkeypatch.setattr(sage, "sageattn", exactly, raising=False)
-    monkeypatch.setitem(sys.modules, "sageattention", sage)
+    monkeypatch.setattr(attention, "_FEWEST", 0)
     monkeypatch.setattr(attention, "_graph", lambda *_shape: Graph())
     for kind, kernel in attention.KERNELS.items():
         eight_bit_attention(transformer, partial(rounded, kind=kind))

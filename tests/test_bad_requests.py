@@ -121,7 +121,7 @@ FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"segments": "two"}, "segments: 'two' is not a list"),
     (
         {"segments": [{"prompt": "a" * 2000, "duration": 1}] * 9},
-        "segments: have 18,000 characters together; at most 16,000 are legal",
+        "segments: have 18,108 characters, each with the prompt; at most 16,000 are legal",
     ),
     ({"segments": [{"prompt": "a"}]}, "segments.0.duration: is missing"),
     ({"segments": [{"prompt": "a", "duration": 2, "sed": 1}]}, "did you mean seed?"),

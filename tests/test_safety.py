@@ -12,7 +12,7 @@ from onetake.safety import meaning
 from onetake.safety.normalise import plain, readings, undone
 from onetake.safety.pictures import Watch, nudity
 from onetake.safety.prompts import categories_of
-from onetake.safety.terms import NameList, TermList
+from onetake.safety.terms import NameList, TermList, packaged
 
 SUITE = Path(__file__).with_name("safety_prompts.jsonl")
 BRANDS = (
@@ -163,9 +163,17 @@ def test_entries_of_a_list() -> None:
         assert not terms.matches(text), text
     for line, said in (
         ("&", "empty"), ("gore & @whom", "@whom is no group"), ("a slash*", "after one word only"),
+        ("self-harm*", "after one word only"), ("slash* wound", "after one word only"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=said):
             TermList([line])
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_every_entry_finds_itself(category: str) -> None:
+    """Whatever its script: an entry that stands alone is found in a text that is its words."""
+    terms = packaged(category)
+    assert [t for t in sorted(terms.alone) if not terms.matches(plain(t.rstrip("*")))] == []
 
 
 def test_categories_come_in_their_order() -> None:

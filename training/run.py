@@ -5,7 +5,8 @@
 
 WORK_DIR holds all that a part hands to the next (under 40 MB but for `latents/`, which only saves
 time on the same machine), so it can be carried to another one in between. A part that was cut off
-is done again. All GPUs that are there are used: two take half as long as one.
+is done again. All GPUs that are there are used: two take half as long as one, more have larger
+batches.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from pathlib import Path
 import torch
 
 ASSETS = Path(__file__).parents[1] / "src" / "onetake" / "assets"
-# Seconds of one GPU for each training in turn, its set-up included.
+# Seconds of one GPU for each training in turn, its set-up included (the evaluator's comes first).
 TRAININGS = {"train_vae": 360, "judge": 80, "train_transformer": 1520, "train_turbo": 360}
 ALONE = {"judge"}  # it uses one GPU
 RESUMED = {"train_vae", "train_transformer"}  # trainings that can go on in another part
-LONGEST_PART, SET_UP = 480, 100  # seconds
+SHARED = 2  # GPUs at most that share a training's seconds: its set-up does not shrink
+LONGEST_PART, FIRST_SET_UP, SET_UP = 480, 170, 40  # seconds
 
 
 @dataclass(frozen=True)
@@ -42,28 +44,37 @@ class Part:
 def parts(gpus: int) -> list[Part]:
     """All parts in turn for so many GPUs."""
     found = []
-    for module, seconds in TRAININGS.items():
+    for module, whole in TRAININGS.items():
         processes = 1 if module in ALONE else gpus
-        count = math.ceil(seconds / processes / LONGEST_PART) if module in RESUMED else 1
-        each = seconds / processes / count
+        seconds = whole / min(processes, SHARED)
+        count = math.ceil(seconds / LONGEST_PART) if module in RESUMED else 1
+        each = seconds / count
         for number in range(1, count + 1):
             options = ["--seconds", f"{each:.0f}"]
             if number < count:  # the last one knows how long the others took
-                options += ["--total", f"{count * (each - SET_UP):.0f}"]
+                total = seconds - FIRST_SET_UP - (count - 1) * SET_UP
+                options += ["--total", f"{total:.0f}"]
             name = f"{module}, {number} of {count}"
             found.append(Part(name, module, tuple(options), processes))
     return found
 
 
 def main(work: Path, most: int | None, extra: tuple[str, ...] = ()) -> int:
-    """Do the parts that are not done yet, `most` of them; 0 if all went well."""
+    """Do the parts that are not done yet, `most` of them; 0 if all went well.
+
+    A training goes on with as many GPUs as it was begun with, since its schedule is in seconds.
+    """
     work.mkdir(parents=True, exist_ok=True)
     ledger = work / "parts.json"
     done: dict[str, float] = json.loads(ledger.read_text()) if ledger.exists() else {}
     gpus = max(1, torch.cuda.device_count())
-    # A machine with fewer or more GPUs does not repeat what another one finished.
+    planned = parts(gpus)
     finished = {name.split(",")[0] for name in done if _is_last(name)}
-    todo = [p for p in parts(gpus) if p.name not in done and p.module not in finished]
+    todo = [p for p in planned if p.name not in done and p.module not in finished]
+    for name in done.keys() - {p.name for p in planned}:
+        if any(p.module == name.split(",")[0] for p in todo):
+            print(f"{name} was done on another number of GPUs; go on with as many")
+            return 1
     for part in todo[:most]:
         print(f"== {part.name}", flush=True)
         started = time.monotonic()

@@ -194,10 +194,10 @@ class Job(_Asked):
         return bool(self.image or self.last_image or self.video)
 
     def _check_segments(self) -> None:
-        told = sum(len(part.prompt) for part in self.segments or ())
+        told = sum(len(self.prompt) + len(part.prompt) for part in self.segments or ())
         if told > MAX_STORYBOARD:
-            problem = f"have {told:,} characters together; at most {MAX_STORYBOARD:,} are legal"
-            raise JobError("segments", problem)
+            problem = f"have {told:,} characters, each with the prompt; at most"
+            raise JobError("segments", f"{problem} {MAX_STORYBOARD:,} are legal")
         for name in ("duration", "num_frames"):
             if self.segments and getattr(self, name) is not None:
                 raise JobError(

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from diffusers import UniPCMultistepScheduler, WanImageToVideoPipeline, WanPipeline
 from diffusers.hooks import apply_group_offloading
+from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from safetensors import SafetensorError
@@ -186,6 +187,7 @@ class WanModel:
             for transformer in self.transformers:
                 for block in transformer.blocks:
                     block._compiled_call_impl = None  # noqa: SLF001 - no graph takes weights in turn
+                    block.attn1.set_processor(WanAttnProcessor())  # 8 bits uncompiled take more
                 _stream(transformer, self._device)
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()  # of the weights that were on the card

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 WEIGHTS = Path(__file__).with_name("meaning.npz")
 _CLAUSES = re.compile(r"(?<=[.!?;。])\s*")
-_NEAR = 1 / 3  # of the highest score: such categories are named beside it
+_NEAR = 1 / 3  # of the highest score
 _LONGEST = 100  # characters that are read as one: a wish can hide in a long description
 
 
@@ -38,9 +38,11 @@ class Classifier(NamedTuple):
     def named(self, scores: NDArray[np.float32]) -> set[str]:
         """The categories of texts that are beyond the threshold, from their scores [N, C]."""
         beyond = scores[unsafe(scores) > self.threshold]
-        # Not the first alone: who allows one category does not thereby allow another.
-        near = np.any(beyond >= _NEAR * beyond.max(axis=1, keepdims=True, initial=0), axis=0)
-        return {category for category, found in zip(self.categories, near, strict=True) if found}
+        alone = beyond > self.threshold
+        # Where none is by itself, those that have the most of it.
+        near = beyond >= _NEAR * beyond.max(axis=1, keepdims=True, initial=0)
+        there = np.any(np.where(alone.any(axis=1, keepdims=True), alone, near), axis=0)
+        return {category for category, found in zip(self.categories, there, strict=True) if found}
 
 
 def unsafe(scores: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from onetake.safety.normalise import CJK, RUN, plain
 
-_WORD = re.compile(rf"[^\W_{CJK}]+")
+_INDIC = "\u0900-\u0963\u0966-\u0dff"  # whose vowel signs are parts of words
+_WORD = re.compile(rf"(?:[^\W_{CJK}]|[{_INDIC}])+")
 _IN_CJK = re.compile(f"[{CJK}]")
 _RUN = re.compile(rf"{RUN}([^\W_]+)")
 _LOOSE = r"\s_'.,:!?\-\u2010-\u2015\u00b7\u00ae\u00a9"  # may be left out of a name, or be others
@@ -38,7 +39,7 @@ class TermList:
         """
         groups: dict[str, list[str]] = {}
         innocent: list[str] = []
-        self._alone: set[str] = set()
+        self.alone: set[str] = set()  # entries of one term
         self._together: list[list[frozenset[str]]] = []  # of each of these one
         for line in lines:
             entry = line.partition("#")[0].strip()
@@ -53,10 +54,10 @@ class TermList:
                     frozenset(_of_group(p, groups) if p[:1] == "@" else [_term(p)]) for p in parts
                 ]
                 if len(choices) == 1:
-                    self._alone |= choices[0]
+                    self.alone |= choices[0]
                 else:
                     self._together.append(choices)
-        terms = self._alone.union(*(choice for entry in self._together for choice in entry))
+        terms = self.alone.union(*(choice for entry in self._together for choice in entry))
         self._endings = tuple(sorted(t[:-1] for t in terms if t.endswith("*")))
         self._within = [t for t in terms if _IN_CJK.search(t)]
         self._words = terms
@@ -81,7 +82,7 @@ class TermList:
         if self._endings:
             for word in words:
                 found.update(f"{e}*" for e in self._endings if word.startswith(e))
-        if not found.isdisjoint(self._alone):
+        if not found.isdisjoint(self.alone):
             return True
         return any(not any(map(found.isdisjoint, entry)) for entry in self._together)
 
@@ -147,7 +148,7 @@ def _term(written: str) -> str:
     text = plain(written)
     if not text:
         raise ValueError("a term is empty")
-    if text.endswith("*") and " " in text:
+    if "*" in text[:-1] or (text.endswith("*") and len(_WORD.findall(text)) > 1):
         raise ValueError(f"{written}: an ending is matched after one word only")
     if _IN_CJK.search(text):
         return text

@@ -1,10 +1,11 @@
 """8-bit attention among a transformer's own tokens, by the kernels that are installed.
 
-int8: queries and keys with a scale per block of tokens, keys less their mean, which no softmax
-sees; probabilities and values in 16 bits (SageAttention, Zhang et al. 2024, arXiv:2410.02367, whose
-authors' Triton kernels run it). e4m3: queries, keys, values, probabilities and what comes out, a
-scale per tensor (Shah et al. 2024, arXiv:2407.08608; cuDNN's kernel). Attention to the text stays
-as it is, 512 of its tokens against tens of thousands, and so do the first and the last block.
+int8: queries and keys with a scale per block of tokens; probabilities and values in 16 bits
+(SageAttention, Zhang et al. 2024, arXiv:2410.02367, whose authors' Triton kernels run it). e4m3:
+queries, keys, values, probabilities and what comes out, a scale per tensor (Shah et al. 2024,
+arXiv:2407.08608; cuDNN's kernel). Both take the keys less their mean, which no softmax sees.
+Attention to the text stays as it is, 512 of its tokens against tens of thousands, and so do the
+first and the last block.
 """
 
 import functools
@@ -24,8 +25,10 @@ from onetake.tuning.linears import GUARDED, Kind, Suits
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 _QUERY_BLOCK, _KEY_BLOCK = 128, 64  # tokens that share a scale, as SageAttention's kernels have it
 _INT8, _E4M3 = 127.0, 448.0  # the largest value of each
-_ROWS = 1024  # queries at a time on the CPU
-_TRIAL = (1, 384, 2, 128)  # the shape of what a kernel is tried with
+_ROWS = 1024  # queries at a time where it is computed in float32
+_FEWEST = 4096  # tokens that SageAttention gets: of fewer, those that fill up its last block count
+TRIED = 4170  # tokens that a kernel is tried with: no multiple of a block
+_GRAPHS = 32  # of cuDNN's, one for each number of tokens, as many as there are of compiled blocks
 _TRUSTED = 0.1  # its relative error on Gaussian noise at most; measured: 0.01 (int8), 0.06 (e4m3)
 
 
@@ -39,9 +42,10 @@ def apply(model: VideoModel) -> str:
     if kind is None:
         return f"as loaded: {reason}"
     attend = KERNELS[kind] if card else functools.partial(rounded, kind=kind)
-    problem = card and fault(attend)
-    if problem:
-        return f"as loaded: {problem}"
+    for transformer in model.transformers if card else ():
+        problem = fault(attend, transformer.config.attention_head_dim)
+        if problem:
+            return f"as loaded: {problem}"
     for transformer in model.transformers:
         eight_bit_attention(transformer, attend)
     return f"{kind}: {reason}"
@@ -102,16 +106,17 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return turned.flatten(-2).type_as(x)
 
 
-def fault(attend: Attend, device: str = "cuda") -> str:
-    """Try a way to attend on noise; what is wrong with it, or nothing."""
+def fault(attend: Attend, width: int, device: str = "cuda") -> str:
+    """Try a way to attend, on noise and heads of this width; what is wrong with it, or nothing."""
     noise = torch.Generator(device).manual_seed(0)
+    shape = (1, TRIED, 2, width)
     query, key, value = (
-        torch.randn(_TRIAL, generator=noise, device=device, dtype=torch.bfloat16) for _ in range(3)
+        torch.randn(shape, generator=noise, device=device, dtype=torch.bfloat16) for _ in range(3)
     )
     try:
         found = attend(query, key, value).float()
     except ImportError as error:
-        return f"{error.name} is not installed"
+        return f"{error.name or 'its package'} cannot be imported"
     except Exception as error:  # noqa: BLE001 - of whatever kind the kernels' makers chose
         return f"its kernel failed with {type(error).__name__}"
     wanted = rounded(query, key, value, kind=None).float()
@@ -121,7 +126,7 @@ def fault(attend: Attend, device: str = "cuda") -> str:
 
 
 def rounded(query: Tensor, key: Tensor, value: Tensor, *, kind: Kind | None) -> Tensor:
-    """Attention in float32 whose numbers are rounded as the kernels of ``kind`` round them."""
+    """Attention in float32 whose numbers are rounded much as the kernels of ``kind`` do."""
     dtype = query.dtype
     query, key, value = (part.transpose(1, 2).float() for part in (query, key, value))
     query = query * query.shape[-1] ** -0.5
@@ -174,8 +179,22 @@ def _to_e4m3(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _by_sage(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    found: Tensor = _sage(query, _centred(key, 1), value)
+    tokens = key.shape[1]
+    if tokens < _FEWEST:
+        return _own(query, key, value)
+    # Its last block would take keys that are not there for keys of score 0 and value 0. These have
+    # that score too, the mean one, and the mean value: at most `filler / tokens` of the result.
+    filler = -tokens % _KEY_BLOCK
+    key = functional.pad(_centred(key, 1), (0, 0, 0, 0, 0, filler))
+    mean = value.mean(dim=1, keepdim=True).expand(-1, filler, -1, -1)
+    found: Tensor = _sage(query, key, torch.cat([value, mean], dim=1))
     return found
+
+
+def _own(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """As torch computes it."""
+    query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+    return functional.scaled_dot_product_attention(query, key, value).transpose(1, 2)
 
 
 @torch.library.custom_op("onetake::int8_attention", mutates_args=())
@@ -246,10 +265,15 @@ _FOUND, _LARGEST_SHARE, _LARGEST_FOUND = 9, 10, 11
 
 
 @functools.cache
+def _handle(_card: int) -> Any:
+    return import_module("cudnn").create_handle()
+
+
+@functools.lru_cache(_GRAPHS)
 def _graph(batch: int, tokens: int, heads: int, width: int, card: int) -> _Graph:
     """cuDNN's plan for tokens of this shape, heads within a token."""
     cudnn = import_module("cudnn")
-    handle, real = cudnn.create_handle(), cudnn.data_type
+    handle, real = _handle(card), cudnn.data_type
     graph = cudnn.pygraph(
         io_data_type=real.FP8_E4M3, intermediate_data_type=real.FLOAT,
         compute_data_type=real.FLOAT, handle=handle,
