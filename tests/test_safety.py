@@ -152,6 +152,14 @@ def test_a_wish_hides_in_no_long_description() -> None:
     assert "sexual" in found
 
 
+def test_long_prompts_are_read_in_whole_words() -> None:
+    """Half a word means something else; where a script has no spaces, characters are counted."""
+    assert {word for part in meaning.parts("red bottle " * 40) for word in part.split()} == {
+        "red", "bottle",
+    }  # fmt: skip
+    assert "".join(meaning.parts("红色瓶子" * 60)) == "红色瓶子" * 60
+
+
 def test_entries_of_a_list() -> None:
     """Words alone, endings, both of a pair, groups, and innocent phrases that are taken out."""
     terms = TermList([

@@ -18,6 +18,7 @@ WEIGHTS = Path(__file__).with_name("meaning.npz")
 _CLAUSES = re.compile(r"(?<=[.!?;。])\s*")
 _NEAR = 1 / 3  # of the highest score
 _LONGEST = 100  # characters that are read as one: a wish can hide in a long description
+_PIECES = re.compile(rf"(?s).{{1,{_LONGEST}}}(?=\s|$)|.{{1,{_LONGEST}}}")  # whole words, if any
 
 
 class Classifier(NamedTuple):
@@ -81,8 +82,7 @@ def parts(text: str) -> list[str]:
     """All of a short text; of a longer one its clauses, several together."""
     found = [""]
     for clause in _CLAUSES.split(text):
-        for at in range(0, len(clause), _LONGEST):
-            piece = clause[at : at + _LONGEST]
+        for piece in _PIECES.findall(clause):
             if len(found[-1]) + len(piece) > _LONGEST:
                 found.append("")
             found[-1] += piece + " "
