@@ -16,8 +16,6 @@ from typing import Any
 
 import torch
 from full_size import build
-from torch import Tensor
-from torch.nn import functional
 
 from onetake.tuning import attention, linears
 
@@ -25,6 +23,10 @@ RESULTS = Path(__file__).parent / "results" / "attention.json"
 MODEL = "wan2.2-ti2v-5b"
 TOKENS, HEADS, WIDTH = 31 * 44 * 80 // 4, 24, 128
 ROUNDS = 10
+# The 8 bits of a block's linear layers and of its attention, if any.
+BLOCKS: tuple[tuple[linears.Kind | None, linears.Kind | None], ...] = (
+    (None, None), ("int8", None), ("int8", "int8"), ("fp8", None), ("fp8", "fp8"),
+)  # fmt: skip
 
 
 def milliseconds(work: Callable[[], object]) -> float:
@@ -41,12 +43,6 @@ def milliseconds(work: Callable[[], object]) -> float:
     return median(taken)
 
 
-def own(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """As torch chooses."""
-    parts = (part.transpose(1, 2) for part in (query, key, value))
-    return functional.scaled_dot_product_attention(*parts).transpose(1, 2)
-
-
 def kernels() -> list[dict[str, Any]]:
     """Every kernel alone, quantising compiled, and its error."""
     noise = torch.Generator("cuda").manual_seed(0)
@@ -57,7 +53,7 @@ def kernels() -> list[dict[str, Any]]:
     some = [part[:, : attention.TRIED, :4].contiguous() for part in given]
     wanted = attention.rounded(*some, kind=None).float()
     rows = []
-    for name, attend in {"bf16": own, **attention.KERNELS}.items():
+    for name, attend in {"bf16": attention.own, **attention.KERNELS}.items():
         compiled = torch.compile(attend)
         try:
             found, rounded = attend(*some).float(), name if name != "bf16" else None
@@ -79,34 +75,31 @@ def blocks() -> list[dict[str, Any]]:
     """A compiled block as loaded, with 8-bit linear layers, and with each attention too."""
     noise = torch.Generator("cuda").manual_seed(0)
     rows = []
-    for kind in (None, "int8", "fp8"):
-        for attend in (None, "int8", "fp8"):
-            if attend is not None and kind != attend:
-                continue
-            torch._dynamo.reset()  # noqa: SLF001 - as torch documents it
-            transformer = build(MODEL, 3).transformer.cuda()
-            if kind is not None:
-                linears.eight_bit_linears(transformer, kind)
-            if attend is not None:
-                attention.eight_bit_attention(transformer, attention.KERNELS[attend])
-            block = transformer.blocks[1]
-            block.compile(fullgraph=True)
-            width = HEADS * WIDTH
-            tokens, text = (
-                torch.randn(1, n, width, device="cuda", dtype=torch.bfloat16, generator=noise)
-                for n in (TOKENS, 512)
-            )
-            steps = torch.randn(1, 6, width, device="cuda", generator=noise)
-            latents = torch.empty(1, 48, 31, 44, 80, device="cuda", dtype=torch.bfloat16)
-            rope = transformer.rope(latents)
-            row: dict[str, Any] = {"linears": kind or "bf16", "attention": attend or "bf16"}
-            try:
-                with torch.no_grad():
-                    row["milliseconds"] = milliseconds(partial(block, tokens, text, steps, rope))
-            except Exception as error:  # noqa: BLE001 - the others are measured all the same
-                row["failed"] = f"{type(error).__name__}: {error}"[:300]
-            print(row, flush=True)
-            rows.append(row)
+    for kind, attend in BLOCKS:
+        torch._dynamo.reset()  # noqa: SLF001 - as torch documents it
+        transformer = build(MODEL, 3).transformer.cuda()
+        if kind is not None:
+            linears.eight_bit_linears(transformer, kind)
+        if attend is not None:
+            attention.eight_bit_attention(transformer, attention.KERNELS[attend])
+        block = transformer.blocks[1]
+        block.compile(fullgraph=True)
+        width = HEADS * WIDTH
+        tokens, text = (
+            torch.randn(1, n, width, device="cuda", dtype=torch.bfloat16, generator=noise)
+            for n in (TOKENS, 512)
+        )
+        steps = torch.randn(1, 6, width, device="cuda", generator=noise)
+        latents = torch.empty(1, 48, 31, 44, 80, device="cuda", dtype=torch.bfloat16)
+        rope = transformer.rope(latents)
+        row: dict[str, Any] = {"linears": kind or "bf16", "attention": attend or "bf16"}
+        try:
+            with torch.no_grad():
+                row["milliseconds"] = milliseconds(partial(block, tokens, text, steps, rope))
+        except Exception as error:  # noqa: BLE001 - the others are measured all the same
+            row["failed"] = f"{type(error).__name__}: {error}"[:300]
+        print(row, flush=True)
+        rows.append(row)
     return rows
 
 

@@ -1,7 +1,7 @@
 """What each way to chain segments makes of a take: the table and the picture of docs/CHAINING.md.
 
     python bench/chaining.py                 # half an hour on two CPU cores
-    python bench/chaining.py naive "9 frames, faded" --segments 4   # another table
+    python bench/chaining.py naive "9 frames, faded" --takes 72 --segments 4   # another table
     python bench/chaining.py --only-long     # the picture alone
 
 Takes of the embedded model from prompts that were kept out of its training, two of each movement,

@@ -152,6 +152,18 @@ def test_a_wish_hides_in_no_long_description() -> None:
     assert "sexual" in found
 
 
+def test_the_examples_hold_no_prompt_of_the_suites() -> None:
+    """What judges the classifier is not what it was trained on."""
+
+    def texts(path: str) -> set[str]:
+        lines = (Path(__file__).parents[1] / path).read_text(encoding="utf-8").splitlines()
+        return {plain(json.loads(line)["text"]).strip(" .!。") for line in lines}
+
+    examples = texts("training/safety/examples.jsonl")
+    suites = (texts(f"tests/safety_prompts{which}.jsonl") for which in ("", "_later"))
+    assert [examples & suite for suite in suites] == [set(), set()]
+
+
 def test_long_prompts_are_read_in_whole_words() -> None:
     """Half a word means something else; where a script has no spaces, characters are counted."""
     assert {word for part in meaning.parts("red bottle " * 40) for word in part.split()} == {

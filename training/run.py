@@ -49,17 +49,17 @@ def parts(gpus: int) -> list[Part]:
         seconds = whole / min(processes, SHARED)
         count = math.ceil(seconds / LONGEST_PART) if module in RESUMED else 1
         each = seconds / count
+        total = seconds - FIRST_SET_UP - (count - 1) * SET_UP
         for number in range(1, count + 1):
             options = ["--seconds", f"{each:.0f}"]
             if number < count:  # the last one knows how long the others took
-                total = seconds - FIRST_SET_UP - (count - 1) * SET_UP
                 options += ["--total", f"{total:.0f}"]
             name = f"{module}, {number} of {count}"
             found.append(Part(name, module, tuple(options), processes))
     return found
 
 
-def main(work: Path, most: int | None, extra: tuple[str, ...] = ()) -> int:
+def main(work: Path, most: int | None) -> int:
     """Do the parts that are not done yet, `most` of them; 0 if all went well.
 
     A training goes on with as many GPUs as it was begun with, since its schedule is in seconds.
@@ -78,7 +78,7 @@ def main(work: Path, most: int | None, extra: tuple[str, ...] = ()) -> int:
     for part in todo[:most]:
         print(f"== {part.name}", flush=True)
         started = time.monotonic()
-        code = launch(part.module, str(work), *part.options, *extra, processes=part.processes)
+        code = launch(part.module, str(work), *part.options, processes=part.processes)
         if code:
             return code
         done[part.name] = round(time.monotonic() - started)

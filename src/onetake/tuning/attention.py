@@ -181,7 +181,7 @@ def _to_e4m3(x: Tensor) -> tuple[Tensor, Tensor]:
 def _by_sage(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     tokens = key.shape[1]
     if tokens < _FEWEST:
-        return _own(query, key, value)
+        return own(query, key, value)
     # Its last block would take keys that are not there for keys of score 0 and value 0. These have
     # that score too, the mean one, and the mean value: at most `filler / tokens` of the result.
     filler = -tokens % _KEY_BLOCK
@@ -191,7 +191,7 @@ def _by_sage(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return found
 
 
-def _own(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def own(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """As torch computes it."""
     query, key, value = (part.transpose(1, 2) for part in (query, key, value))
     return functional.scaled_dot_product_attention(query, key, value).transpose(1, 2)
@@ -260,7 +260,7 @@ class _Graph(NamedTuple):
 
 
 _GIVEN = ("q", "k", "v", "descale_q", "descale_k", "descale_v", "scale_o")
-_CONSTANTS = {"scale_s": _E4M3, "descale_s": 1 / _E4M3}  # of probabilities, result
+_CONSTANTS = {"scale_s": _E4M3, "descale_s": 1 / _E4M3}  # of probabilities
 _FOUND, _LARGEST_SHARE, _LARGEST_FOUND = 9, 10, 11
 
 
