@@ -31,7 +31,9 @@ SCALE_RANGE = (0.17, 0.42)  # half-height of the product; zooms stop there
 EDGE = 0.05  # movements slow down over this distance before they stop
 ORBIT_RADIUS = 0.2
 SPIN_RATE = 12  # radians per unit of speed
-PREROLL = 90  # frames at most before a late clip's first: many products rest at the edge by then
+PREROLL = 110  # frames at most before a late clip's first: most products rest at the edge by then
+EARLY_REST = (0.25, 0.06)  # at most, of a late clip: of the room, of the scale
+SOFT_REST = (0.55, 2.0)  # of EDGE, in late clips
 STATE = ("x", "y", "scale", "phase", "bx", "by", "zoom")
 
 
@@ -118,6 +120,12 @@ def make_clips(
     )
     earlier_sign = torch.where(changed, uniform(-1, 1).sign(), sign)
     preroll = (uniform(0, 1) * PREROLL).long() * late
+    # Where and how a late clip comes to rest, its context alone tells: what rests goes on resting.
+    going_on = late & ~changed
+    early, soft = torch.zeros(count), torch.ones(count)
+    if late_share:
+        early = torch.where(going_on, uniform(0, 1), early)
+        soft = torch.where(going_on, uniform(*SOFT_REST), soft)
 
     # 2. Where it starts: half at the centre, and with room to go on.
     half_w, half_h = width / min(height, width) / 2, height / min(height, width) / 2
@@ -151,6 +159,7 @@ def make_clips(
             torch.where(before, earlier_sign, sign),
             speed * active,
             (half_w, half_h),
+            (early, soft),
         )
 
     # 4. A faint pattern of three waves, so that a moving camera is seen on plain backgrounds too.
@@ -185,28 +194,35 @@ def _step(
     sign: Tensor,
     speed: Tensor,
     halves: tuple[float, float],
+    rest: tuple[Tensor, Tensor],
 ) -> dict[str, Tensor]:
-    """One frame on. A camera shifts product and background, a product itself only."""
+    """One frame on. A camera shifts product and background, a product itself only.
+
+    `rest` is how early movements end, of EARLY_REST, and how softly, of EDGE.
+    """
 
     def doing(*wanted: str) -> Tensor:
         return sum((movement == MOVEMENT[name]).float() for name in wanted) * speed
 
     x, y, scale, zoom = state["x"], state["y"], state["scale"], state["zoom"]
+    early, edge = rest[0], rest[1] * EDGE
     # 1. Product and camera along the axes, stopping softly where the product would leave the frame.
     room_x, room_y = _room(scale, *halves)
     pan = doing("pan left") - doing("pan right")  # the screen moves against the camera
     tilt = doing("tilt") * sign
     want_x = doing("right") - doing("left") + pan
     want_y = doing("down") - doing("up") + tilt
-    go_x = ((room_x - want_x.sign() * x) / EDGE).clamp(0, 1)
-    go_y = ((room_y - want_y.sign() * y) / EDGE).clamp(0, 1)
+    reach = 1 - EARLY_REST[0] * early
+    go_x = ((reach * room_x - want_x.sign() * x) / edge).clamp(0, 1)
+    go_y = ((reach * room_y - want_y.sign() * y) / edge).clamp(0, 1)
     new_x, new_y = x + want_x * go_x, y + want_y * go_y
     bx, by = state["bx"] - pan * go_x / zoom, state["by"] - tilt * go_y / zoom
 
     # 2. Zoom about the product, so that it stays in the frame; the background grows with it.
     rate = 1.4 * (doing("zoom in") - doing("zoom out"))
-    rest = torch.where(rate > 0, SCALE_RANGE[1] - scale, scale - SCALE_RANGE[0])
-    factor = (rate * (rest / (EDGE / 2)).clamp(0, 1)).exp()
+    left = torch.where(rate > 0, SCALE_RANGE[1] - scale, scale - SCALE_RANGE[0])
+    left = left - EARLY_REST[1] * early
+    factor = (rate * (left / (edge / 2)).clamp(0, 1)).exp()
     anchor_x, anchor_y = bx + new_x / zoom, by + new_y / zoom
     scale, zoom = scale * factor, zoom * factor
     room_x, room_y = _room(scale, *halves)

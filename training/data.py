@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     Damage = Callable[[Tensor, Tensor], Tensor]
 
 CAPTIONS = 4  # wordings kept for each clip
-RECODED_SHARE = 0.4  # of the clips have an imperfect context
-MOST_GIVEN = 5  # latents that can be context
+RECODED_SHARE = 0.6  # of the clips have an imperfect context
 CHUNK = 200  # clips drawn and encoded at once; buckets are whole chunks, so that shapes are few
 MOST_HOPS = 4  # times that an imperfect context has been handed on
+TINT = 0.05  # of full brightness: what colours are off at most after each of them
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ ORDER = (
 class Bucket:
     """Clips of one shape on the device.
 
-    latents bf16 [N, 48, T, h, w], normalised; context bf16 [N, 48, 5 or T, h, w]: the first latents
-    as a chain hands them on, for the first RECODED_SHARE of the clips damaged, decoded and encoded;
+    latents bf16 [N, 48, T, h, w], normalised; drifted bf16 [N, 48, T, h, w]: the same as a chain
+    hands them on, for the first RECODED_SHARE of the clips damaged, decoded and encoded;
     ending bf16 [N, 48, 1, h, w]: the last latent of the last frame held still, as a given last
     image is encoded;
     full_ids int64 [R, TEXT_LENGTH]: complete captions of those;
@@ -76,7 +76,7 @@ class Bucket:
     """
 
     latents: Tensor
-    context: Tensor
+    drifted: Tensor
     ending: Tensor
     product: Tensor
     ids: Tensor
@@ -131,7 +131,7 @@ def build_bucket(codec: Codec, shape: Shape, seed: int, count: int, damage: Dama
     count = math.ceil(count / CHUNK) * CHUNK if count > CHUNK else count
     scenes = clips.random_scenes(count, rng)
     made = clips.make_clips(
-        scenes, shape.frames, shape.height, shape.width, rng, late_share=0.2, change_share=0.2
+        scenes, shape.frames, shape.height, shape.width, rng, late_share=0.35, change_share=0.2
     )
     encoded, endings, products = [], [], []
     for begin in range(0, count, CHUNK):
@@ -144,7 +144,7 @@ def build_bucket(codec: Codec, shape: Shape, seed: int, count: int, damage: Dama
     recoded = scenes[: max(1, share)]
     bucket = Bucket(
         latents,
-        latents[:, :, :MOST_GIVEN].clone(),
+        latents.clone(),
         torch.cat(endings),
         torch.cat(products),
         caption_ids(scenes, seed).to(DEVICE),
@@ -152,20 +152,29 @@ def build_bucket(codec: Codec, shape: Shape, seed: int, count: int, damage: Dama
         ((made.change + 3) // 4).to(DEVICE),
         made.late.to(DEVICE),
     )
-    recode_contexts(codec, bucket, damage)
+    recode(codec, bucket, damage)
     return bucket
 
 
 @torch.no_grad()
-def recode_contexts(codec: Codec, bucket: Bucket, damage: Damage) -> None:
-    """Put new imperfect contexts in place: damaged, decoded and encoded, up to MOST_HOPS times."""
+def recode(codec: Codec, bucket: Bucket, damage: Damage) -> None:
+    """Let clips drift anew: damaged, tinted, decoded and encoded, up to MOST_HOPS times."""
     for begin in range(0, len(bucket.full_ids), CHUNK):
         ids = bucket.full_ids[begin : begin + CHUNK]
         part = slice(begin, begin + len(ids))
-        given = bucket.latents[part, :, : bucket.context.shape[2]]
+        given = bucket.latents[part]
         for _ in range(1 + begin // CHUNK % MOST_HOPS):
-            given = codec.encode(codec.decode(damage(given, ids)))
-        bucket.context[part] = given
+            given = codec.encode(tinted(codec.decode(damage(given, ids))))
+        bucket.drifted[part] = given
+
+
+def tinted(video: Tensor) -> Tensor:
+    """Frames [B, 3, F, H, W] whose colours are off alike in all, smoothly over the picture."""
+    count, channels = video.shape[:2]
+    amount = 255 * TINT * torch.rand(count, 1, 1, 1, device=video.device)
+    shift = amount * (2 * torch.rand(count, channels, 3, 3, device=video.device) - 1)
+    shift = F.interpolate(shift, size=video.shape[-2:], mode="bilinear", align_corners=True)
+    return (video + shift[:, :, None] + 0.5).clamp(0, 255).to(torch.uint8)
 
 
 def caption_ids(scenes: list[Scene], seed: int) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from training import painting
 from training.architecture import TEXT_LENGTH, build_text_encoder, build_transformer
-from training.data import ORDER, SHAPES, Bucket, Codec, build_bucket, recode_contexts
+from training.data import ORDER, SHAPES, Bucket, Codec, build_bucket, recode
 from training.engine import (
     DEVICE,
     RANK,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 CONTEXTS = torch.tensor([0, 1, 2, 3, 5], device=DEVICE)  # clean latents at the start
 FRESH = torch.tensor([0.40, 0.65, 0.77, 0.89], device=DEVICE)  # cumulative shares of CONTEXTS
-LATE = torch.tensor([0.0, 0.15, 0.45, 0.75], device=DEVICE)  # for clips in mid-movement
+LATE = torch.tensor([0.0, 0.05, 0.40, 0.75], device=DEVICE)  # for clips in mid-movement
 REDRAW_AT = (0.4, 0.58, 0.85)  # of the schedule: the model itself draws the imperfect contexts anew
 REDRAW_FROM = 0.5  # noise level that contexts are drawn again from: above it they lose their pace
 LAST_SHARE = 0.12  # of clips with a first latent also get the ending
@@ -103,6 +103,18 @@ def clean_latents(start: Tensor, late: Tensor, frames: int) -> Tensor:
     return clean
 
 
+def drift_left(clean: Tensor) -> Tensor:
+    """How much of its context's drift each latent of a clip still has: float [B, frames].
+
+    From 1 where the context ends to 0 at the last: a clip that were true at once would be seen to
+    settle behind every seam, and one that kept its drift would drift on.
+    """
+    frames = clean.shape[1]
+    given = clean[:, :-1].sum(1, keepdim=True)  # at the start
+    left = (frames - 1 - torch.arange(frames, device=clean.device)) / (frames - given)
+    return left.clamp_max(1) * (given > 0)
+
+
 def loss_on(
     learner: Learner, bucket: Bucket, rope: tuple[Tensor, Tensor], batch: int, padding: int = 0
 ) -> Tensor:
@@ -118,10 +130,11 @@ def loss_on(
     sigma = 3 * u / (1 + 2 * u)
     noise = torch.randn_like(latents)
     level = sigma.view(-1, 1, 1, 1, 1)
+    drifted = bucket.drifted[index].float()
+    latents = latents.lerp(drifted, drift_left(clean)[:, None, :, None, None])
     faint = (CONTEXT_NOISE * 2 * (torch.rand_like(level) - 0.5)).clamp_min(0)
     given = clean[:, None, :, None, None]
-    handed = latents.clone()
-    handed[:, :, : bucket.context.shape[2]] = bucket.context[index].float()
+    handed = drifted.clone()
     handed[:, :, -1:] = bucket.ending[index].float()
     x = torch.where(given, handed + faint * torch.randn_like(noise), latents.lerp(noise, level))
     # 3. The velocity from data to noise.
@@ -166,8 +179,11 @@ def training_set(work: Path, codec: Codec, seed: int, share: float, damage: Dama
     return buckets
 
 
-def main(work: Path, seconds: float, total: float | None, scale: float) -> None:
-    """Build the data, train for the given seconds, save averaged weights."""
+def main(work: Path, seconds: float, total: float | None, scale: float, *, alone: bool) -> None:
+    """Build the data, train for the given seconds, save averaged weights.
+
+    `alone` keeps the text encoder, which turbo shares.
+    """
     join()
     started, done = time.monotonic(), seconds_done(work, "transformer")
     torch.manual_seed(31)
@@ -190,6 +206,7 @@ def main(work: Path, seconds: float, total: float | None, scale: float) -> None:
             losses["padded"] = lambda b=bucket, r=rope, n=batch // 2: loss_on(
                 learner, b, r, n, PADDED
             )
+    learner.text_encoder.requires_grad_(not alone)
     modules = [learner.text_encoder, learner.transformer]
     trainer = Trainer(modules, losses, peak=1e-3, decay=0.9995, muon=True)
     progress = done / total if total else 0.0
@@ -206,7 +223,7 @@ def main(work: Path, seconds: float, total: float | None, scale: float) -> None:
             redraws = due
             trainer.swap()
             for bucket in buckets.values():
-                recode_contexts(codec, bucket, redraw)
+                recode(codec, bucket, redraw)
             trainer.swap()
             say(f"contexts redrawn by {time.monotonic() - started:.0f} s")
         padded = trainer.steps % 20 == 0
@@ -227,6 +244,7 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=530, help="of this part, data included")
     parser.add_argument("--total", type=float, help="of all parts' training; else this is the last")
     parser.add_argument("--scale", type=float, default=1.0, help="of data and batches, for trials")
-    arguments = parser.parse_args()
+    parser.add_argument("--transformer-only", action="store_true", help="keep the text encoder")
+    given = parser.parse_args()
     painting.compile_painter()
-    main(arguments.work, arguments.seconds, arguments.total, arguments.scale)
+    main(given.work, given.seconds, given.total, given.scale, alone=given.transformer_only)

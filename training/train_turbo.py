@@ -52,10 +52,9 @@ def draw_paths(learner: Learner, bucket: Bucket, batch: int) -> Paths:
     states, cleans, idss = [], [], []
     for begin in range(0, len(bucket.latents) - batch + 1, batch):
         part = slice(begin, begin + batch)
-        latents, context = bucket.latents[part].float(), bucket.context[part].float()
+        latents = bucket.drifted[part].float()
         clean = clean_latents(bucket.start[part], bucket.late[part], latents.shape[2])
         ids = bucket.ids[part, 0].long()
-        latents[:, :, : context.shape[2]] = context
         latents[:, :, -1:] = bucket.ending[part].float()
         x = torch.where(clean[:, None, :, None, None], latents, torch.randn_like(latents))
         both = torch.cat([ids, empty.expand_as(ids)])
