@@ -1,7 +1,9 @@
 """What each way to chain segments makes of a take: the table and the picture of docs/CHAINING.md.
 
     python bench/chaining.py                 # half an hour on two CPU cores
-    python bench/chaining.py naive "9 frames, faded" --takes 72 --segments 4   # another table
+    python bench/chaining.py naive "9 frames, faded" --segments 4              # another table
+    python bench/chaining.py naive "9 frames, faded" --segments 4 --first 24 --takes 48
+    python bench/chaining.py naive "9 frames, faded" --still                   # nothing moves
     python bench/chaining.py --only-long     # the picture alone
 
 Takes of the embedded model from prompts that were kept out of its training, two of each movement,
@@ -39,7 +41,7 @@ from training.clips import draw as draw_clips
 from training.clips import make_clips, random_scenes, with_movement
 from training.judge import Judge, load_judge
 
-RESULTS = Path(__file__).parent / "results"  # chaining.json, or chaining_4.json of 4 segments
+RESULTS = Path(__file__).parent / "results"  # chaining.json; other sets of takes beside it
 PICTURE = Path(__file__).parents[1] / "docs" / "chaining.png"
 PLAIN = {"retries": 0, "colour_match": 0.0, "history_noise": 0.0}
 GUIDED = {"guidance_scale": models.MODELS["tiny"].guidance_scale}  # every segment alike
@@ -65,7 +67,7 @@ LOOKS = ("colour", "shape", "background")
 Row = dict[str, Any]
 
 
-def one(way: str, number: int, segments: int) -> Row:
+def one(way: str, number: int, segments: int, still: bool) -> Row:  # noqa: FBT001 - by starmap
     """Make and measure one take in this process."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -73,7 +75,7 @@ def one(way: str, number: int, segments: int) -> Row:
     rng = random.Random(number)  # noqa: S311 - prompts, not secrets
     movements = names(MOVEMENTS)
     (scene,) = random_scenes(1, rng, keep_out=True)
-    scene = with_movement(scene, movements[number % len(movements)])
+    scene = with_movement(scene, "still" if still else movements[number % len(movements)])
     overlap = options.get("overlap_frames") or models.MODELS["tiny"].default_overlap
     frames = SEGMENT + (segments - 1) * (SEGMENT - overlap)
     asked = {
@@ -198,7 +200,7 @@ def _colours(part: FrameBatch) -> list[Any]:
 
 
 def summary(rows: list[Row]) -> Row:
-    """One row of the table: means, and the worst after a slash."""
+    """One row of the table; means are None where too little moves to tell."""
     seams = [seam for row in rows for seam in row["seams"]]
 
     def told(key: str) -> list[float]:
@@ -210,12 +212,15 @@ def summary(rows: list[Row]) -> Row:
     def right(end: str) -> float:
         return mean(mean(row[end][look] for look in LOOKS) for row in rows)
 
+    def usual(values: list[Any]) -> float | None:
+        return mean(values) if values else None
+
     return {
         "missing or twice": sum(abs(row["missing"]) for row in rows)
         + sum("duplicate" in seam["faults"] and seam["velocity"] is not None for seam in seams),
-        "velocity": mean(velocity),
-        "inside 0.7 to 1.4": mean(_LOWEST <= v <= _HIGHEST for v in velocity),
-        "structure": mean(structure), "structure, worst": max(structure),
+        "velocity": usual(velocity),
+        "inside 0.7 to 1.4": usual([_LOWEST <= v <= _HIGHEST for v in velocity]),
+        "structure": usual(structure), "structure, worst": max(structure, default=None),
         "seams that pass": mean(not seam["faults"] for seam in seams),
         "delta E": mean(drift), "delta E, worst": max(drift),
         "sharpness": mean(row["sharpness"] for row in rows),
@@ -224,16 +229,20 @@ def summary(rows: list[Row]) -> Row:
     }  # fmt: skip
 
 
-def main(ways: list[str], takes: int, segments: int) -> None:
+def main(ways: list[str], first: int, takes: int, segments: int, *, still: bool) -> None:
     """All ways; results are written after each."""
-    results = RESULTS / ("chaining.json" if segments == USUAL else f"chaining_{segments}.json")
+    name = "chaining" + (f"_{segments}" if segments != USUAL else "")
+    name += (f"_from_{first}" if first else "") + ("_still" if still else "")
+    results = RESULTS / f"{name}.json"
     kept = json.loads(results.read_text()) if results.is_file() else {}
     table: dict[str, Row] = kept.get("ways", {})
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         for way in ways:
-            rows = pool.starmap(one, [(way, n, segments) for n in range(takes)], chunksize=1)
+            numbers = range(first, first + takes)
+            rows = pool.starmap(one, [(way, n, segments, still) for n in numbers], chunksize=1)
             table[way] = summary(rows)
-            print(way, {key: round(value, 3) for key, value in table[way].items()}, flush=True)
+            told = {key: value for key, value in table[way].items() if value is not None}
+            print(way, {key: round(value, 3) for key, value in told.items()}, flush=True)
             about = {"takes": takes, "segments": segments, "size": SIDE}
             results.write_text(json.dumps({**about, "ways": table}, indent=1) + "\n")
 
@@ -241,12 +250,15 @@ def main(ways: list[str], takes: int, segments: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("ways", nargs="*", default=list(WAYS))
+    parser.add_argument("--first", type=int, default=0, help="number of the first take")
     parser.add_argument("--takes", type=int, default=24)
+    parser.add_argument("--still", action="store_true", help="no take is asked to move")
     parser.add_argument("--segments", type=int, default=USUAL)
     parser.add_argument("--only-long", action="store_true", help="the takes of 60 s alone")
     asked = parser.parse_args()
     if not asked.only_long:
-        main(asked.ways, asked.takes, asked.segments)
-    if asked.only_long or asked.segments == USUAL:
+        main(asked.ways, asked.first, asked.takes, asked.segments, still=asked.still)
+    others = asked.segments != USUAL or asked.first or asked.still
+    if asked.only_long or not others:
         with multiprocessing.get_context("spawn").Pool(2) as two:
             draw(two.map(long_take, LONG_WAYS))

@@ -96,8 +96,9 @@ def make_clips(
 ) -> Clips:
     """Place and move the scenes.
 
-    A `late_share` of the clips has moved for some time before the first frame; a `change_share`
-    shows another movement up to a frame where 1, 2, 3 or 5 latents end (1, 5, 9 or 17 frames).
+    A `late_share` of the clips has moved for some time before the first frame, and comes to rest
+    earlier than others, softer or harder; a `change_share` shows another movement up to a frame
+    where 1, 2, 3 or 5 latents end (1, 5, 9 or 17 frames).
     """
     generator = torch.Generator().manual_seed(rng.getrandbits(62))
     count = len(scenes)

@@ -106,7 +106,7 @@ def clean_latents(start: Tensor, late: Tensor, frames: int) -> Tensor:
 def drift_left(clean: Tensor) -> Tensor:
     """How much of its context's drift each latent of a clip still has: float [B, frames].
 
-    From 1 where the context ends to 0 at the last: a clip that were true at once would be seen to
+    From 1 where the context ends to 0 at the last: a clip that was true at once would be seen to
     settle behind every seam, and one that kept its drift would drift on.
     """
     frames = clean.shape[1]
