@@ -16,11 +16,11 @@ import runpod
 from runpod.serverless.modules import rp_progress
 from runpod.serverless.modules.worker_state import JobsProgress
 
-from onetake import logs
-from onetake.errors import OnetakeError
-from onetake.running import Runner
-from onetake.settings import Settings
-from onetake.worker import Worker
+from onetake.entrypoints.runpod.runner import Runner
+from onetake.runtime import logs
+from onetake.runtime.errors import OnetakeError
+from onetake.runtime.settings import Settings
+from onetake.takes.worker import Worker
 
 
 def boot() -> Worker:
@@ -29,7 +29,7 @@ def boot() -> Worker:
         settings = Settings.read()
         logs.set_up(settings)
         if settings.mode == "pod":
-            from onetake.serve.server import serve  # noqa: PLC0415 - a queue's worker needs none
+            from onetake.entrypoints.pod.server import serve  # noqa: PLC0415 - a queue's worker needs none
 
             sys.exit(serve(settings))
         worker = Worker(settings)

@@ -15,9 +15,9 @@ from statistics import median
 from typing import Any
 
 import torch
-from full_size import build
 
-from onetake.tuning import attention, linears
+from bench.full_size import build
+from onetake.models.acceleration import attention, linears
 
 RESULTS = Path(__file__).parent / "results" / "attention.json"
 MODEL = "wan2.2-ti2v-5b"

@@ -15,7 +15,6 @@ import argparse
 import json
 import multiprocessing
 import random
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
@@ -26,16 +25,16 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from onetake import chain, models
-from onetake.clip import FrameBatch, FrameStream
-from onetake.control import Control
-from onetake.job import Job
-from onetake.seams import SeamMeter
-from onetake.seams.colour import delta_e
-from onetake.settings import Settings
-from onetake.take import plan_job
-from onetake.telemetry import Stopwatch
+from onetake.jobs.request import Job
+from onetake.media.colour import delta_e
+from onetake.media.frames import FrameBatch, FrameStream
+from onetake.models import catalogue, loader
+from onetake.runtime.cancellation import Control
+from onetake.runtime.settings import Settings
+from onetake.runtime.stopwatch import Stopwatch
+from onetake.seams.meter import SeamMeter
+from onetake.takes import chain
+from onetake.takes.story import plan_job
 from training.captions import MOVEMENTS, Scene, caption, names
 from training.clips import draw as draw_clips
 from training.clips import make_clips, random_scenes, with_movement
@@ -44,7 +43,7 @@ from training.judge import Judge, load_judge
 RESULTS = Path(__file__).parent / "results"  # chaining.json; other sets of takes beside it
 PICTURE = Path(__file__).parents[1] / "docs" / "chaining.png"
 PLAIN = {"retries": 0, "colour_match": 0.0, "history_noise": 0.0}
-GUIDED = {"guidance_scale": models.MODELS["tiny"].guidance_scale}  # every segment alike
+GUIDED = {"guidance_scale": catalogue.MODELS["tiny"].guidance_scale}  # every segment alike
 DRAWN = "drawn, without seams"  # what the figures say of true clips
 # A way: the job's options, and whether the overlap is faded into.
 WAYS: dict[str, tuple[dict[str, Any], bool]] = {
@@ -76,7 +75,7 @@ def one(way: str, number: int, segments: int, still: bool) -> Row:  # noqa: FBT0
     movements = names(MOVEMENTS)
     (scene,) = random_scenes(1, rng, keep_out=True)
     scene = with_movement(scene, "still" if still else movements[number % len(movements)])
-    overlap = options.get("overlap_frames") or models.MODELS["tiny"].default_overlap
+    overlap = options.get("overlap_frames") or catalogue.MODELS["tiny"].default_overlap
     frames = SEGMENT + (segments - 1) * (SEGMENT - overlap)
     asked = {
         "prompt": caption(scene, rng, full=True), "model": "tiny", "size": f"{SIDE}*{SIDE}",
@@ -152,7 +151,7 @@ LONG_WAYS = ("naive", "9 frames, faded", "9, all guided")
 
 def _loaded(settings: Settings, kept: list[Any] = []) -> Any:  # noqa: B006 - kept on purpose
     if not kept:
-        kept.append(models.load(models.MODELS["tiny"], settings))
+        kept.append(loader.load(catalogue.MODELS["tiny"], settings))
     return kept[0]
 
 

@@ -8,7 +8,6 @@ classifier less than a card's encoder does. A prompt's check comes before the jo
 """
 
 import json
-import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -17,16 +16,16 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from onetake.clip import FrameBatch
-from onetake.deliver import Files, encode_take
-from onetake.job import Job
-from onetake.plan import Plan
-from onetake.policy import Policy
-from onetake.safeguard import Safeguard
-from onetake.safety.prompts import categories_of
-from onetake.settings import Settings
-from onetake.take import plan_job
+from onetake.delivery.publish import Files
+from onetake.jobs.plan import Plan
+from onetake.jobs.request import Job
+from onetake.media.frames import FrameBatch
+from onetake.runtime.settings import Settings
+from onetake.takes.encoding import encode_take
+from onetake.takes.story import plan_job
+from onetake.trust.policy import Policy
+from onetake.trust.safety.check import Safeguard
+from onetake.trust.safety.prompts import categories_of
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results" / "checks.json"

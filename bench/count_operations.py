@@ -7,11 +7,12 @@ import json
 
 import torch
 from diffusers import AutoencoderKLWan
-from full_size import CONFIGS
 from torch.utils.flop_counter import FlopCounterMode
 
-from onetake.models import MODELS, embedded_weights
-from onetake.spec import ModelSpec
+from bench.full_size import CONFIGS
+from onetake.models.catalogue import MODELS
+from onetake.models.spec import ModelSpec
+from onetake.models.weights.places import embedded_weights
 
 VAE_CONFIGS = {
     "wan2.2-ti2v-5b": CONFIGS / "wan2.2-ti2v-5b" / "vae.json",

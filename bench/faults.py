@@ -2,7 +2,7 @@
 
 python bench/faults.py      # minutes on two cores; prints a table, fails if a job is lost
 
-The queue is the stand-in of tests/runpod_queue.py, the worker tests/faulty_worker.py: the real SDK,
+The queue is the stand-in of tests/support/runpod_queue.py, the worker tests/support/faulty_worker.py: the real SDK,
 handler, model, encoder and store, with faults raised where a card or an encoder would.
 """
 
@@ -21,13 +21,10 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
-from runpod_queue import RunpodQueue, worker_process
-from servers import free_port, rclone
+from tests.support.runpod_queue import FAULTY_WORKER, RunpodQueue, worker_process
+from tests.support.servers import free_port, rclone
 
 RESULTS = Path(__file__).parent / "results" / "faults.json"
-FAULTY_WORKER = Path(__file__).parents[1] / "tests" / "faulty_worker.py"
 WAIT = 180.0  # seconds for one job
 QUICK = {"prompt": "a red bottle", "num_inference_steps": 2, "size": "128*96", "duration": 1}
 LONG = {**QUICK, "num_inference_steps": 100, "duration": 60}

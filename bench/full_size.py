@@ -15,7 +15,7 @@ from diffusers import (
 )
 from transformers import AutoTokenizer, UMT5Config, UMT5EncoderModel
 
-from onetake.models import embedded_weights
+from onetake.models.weights.places import embedded_weights
 
 CONFIGS = Path(__file__).parent / "configs"
 EXPERTS = {"wan2.2-t2v-a14b": 0.875}  # models of two, and the noise level between them

@@ -12,7 +12,6 @@ import argparse
 import json
 import random
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,15 +30,14 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from onetake import models
-from onetake.clip import FrameBatch, cover
-from onetake.encode import VideoEncoder
-from onetake.job import Output
-from onetake.media import read_frames
-from onetake.provenance.invisible import FALSE_ALARM, InvisibleMark, best_guess
-from onetake.settings import Settings
-from onetake.spec import DenoiseRequest, VideoModel
+from onetake.jobs.request import Output
+from onetake.media.encoder import VideoEncoder
+from onetake.media.frames import FrameBatch, cover
+from onetake.media.probe import read_frames
+from onetake.models import catalogue, loader
+from onetake.models.spec import DenoiseRequest, VideoModel
+from onetake.runtime.settings import Settings
+from onetake.trust.provenance.invisible import FALSE_ALARM, InvisibleMark, best_guess
 from training.captions import caption
 from training.clips import draw, make_clips, random_scenes
 
@@ -77,7 +75,7 @@ class Source:
 def tiny() -> VideoModel:
     """The embedded model, loaded once a process."""
     torch.set_num_threads(1)
-    return models.load(models.MODELS["tiny"], Settings())
+    return loader.load(catalogue.MODELS["tiny"], Settings())
 
 
 def take(number: int, size: tuple[int, int]) -> FrameBatch:

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from full_size import build
+
+from bench.full_size import build
 
 RESULTS = Path(__file__).parent / "results" / "loaders.json"
 MODEL = "wan2.2-ti2v-5b"
@@ -33,7 +34,7 @@ def diffusers_default(folder: Path) -> object:
 
 def onetake(folder: Path) -> object:
     """The worker's own: a thread for each file."""
-    from onetake.models.loading import load_pipeline  # noqa: PLC0415
+    from onetake.models.families.wan.loading import load_pipeline  # noqa: PLC0415
 
     return load_pipeline(folder, CUDA)
 
@@ -62,7 +63,8 @@ FOR_INT8 = ("onetake", "runai-model-streamer")
 
 def write_weights(folder: Path) -> dict[str, Path]:
     """Both forms of the model, if they are not there yet."""
-    from onetake.models import MODELS, int8  # noqa: PLC0415
+    from onetake.models.catalogue import MODELS  # noqa: PLC0415
+    from onetake.models.families.wan import int8  # noqa: PLC0415
 
     original, small = folder / MODEL, folder / f"{MODEL}-int8"
     if not original.exists():

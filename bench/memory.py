@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 from profiles import MODEL, load
 
-from onetake import models
-from onetake.models import wan
-from onetake.spec import DenoiseRequest
+from onetake.models import device
+from onetake.models.families.wan import model as wan
+from onetake.models.spec import DenoiseRequest
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 PROFILES = ("exact", "balanced")
@@ -38,7 +38,7 @@ def measured(profile: str) -> list[dict[str, object]]:
             model.spec.flow_shift, 1,
         )  # fmt: skip
         found = {}
-        models.free()
+        device.free()
         model.peak_gib()
         try:
             latents = model.denoise(asked, lambda _step: None)
@@ -46,7 +46,7 @@ def measured(profile: str) -> list[dict[str, object]]:
             for part in ("job_gib", "decode_gib"):  # with what denoising left cached, and without
                 list(islice(model.decode(latents), LATENTS))
                 found[part] = model.peak_gib()
-                models.free()
+                device.free()
                 model.peak_gib()
         except wan.DeviceError as error:
             found["error"] = error.code

@@ -18,10 +18,10 @@ import torch
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-from onetake.answer import answer
-from onetake.control import Control
-from onetake.settings import Settings
-from onetake.worker import Worker
+from onetake.entrypoints.runpod.answer import answer
+from onetake.runtime.cancellation import Control
+from onetake.runtime.settings import Settings
+from onetake.takes.worker import Worker
 
 PICTURE = Path(__file__).parents[1] / "docs" / "memory_over_jobs.png"
 RESULTS = Path(__file__).parent / "results" / "memory_over_jobs.json"

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from profiles import STOCK, load
 
-from onetake.errors import DeviceError
-from onetake.models import measure
-from onetake.spec import DenoiseRequest
+from onetake.models.families.wan import measure
+from onetake.models.spec import DenoiseRequest
+from onetake.runtime.errors import DeviceError
 
 RESULTS = Path(__file__).parent / "results" / "models.json"
 STEPS = 4

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from full_size import build
 
-from onetake import models, tuning
-from onetake.models import int8, measure, wan
-from onetake.settings import Settings
-from onetake.spec import DenoiseRequest, ModelSpec
+from bench.full_size import build
+from onetake.models import acceleration, catalogue, choice, loader
+from onetake.models.families.wan import int8, measure
+from onetake.models.families.wan import model as wan
+from onetake.models.spec import DenoiseRequest, ModelSpec
+from onetake.runtime import profiles
+from onetake.runtime.settings import Settings
 
 RESULTS = Path(__file__).parent / "results" / "profiles.json"
 MODEL = "wan2.2-ti2v-5b"
@@ -38,10 +40,10 @@ def load(
 ) -> tuple[Any, Figures]:  # fmt: skip
     """A model under a profile (or stock's pipeline in its place), and seconds that it took."""
     started = time.monotonic()
-    spec = models.MODELS[name]
-    profile = tuning.PROFILES.get(way)
+    spec = catalogue.MODELS[name]
+    profile = profiles.PROFILES.get(way)
     if profile and profile.distilled:
-        spec = models.few_step_form(spec, Settings(), need_weights=False)
+        spec = choice.few_step_form(spec, Settings(), need_weights=False)
     elif steps:
         spec = replace(spec, num_inference_steps=steps)
     pipeline = build(name, layers)
@@ -59,7 +61,7 @@ def load(
         return (spec, measure.stock_runner(spec, pipeline)), found
     started = time.monotonic()
     model = wan.place(spec, pipeline, "random")
-    found |= {"tuning": tuning.tune(model, profile.techniques), "placement": model.placement}
+    found |= {"tuning": acceleration.tune(model, profile.techniques), "placement": model.placement}
     return model, {**found, "load": time.monotonic() - started}
 
 
@@ -71,7 +73,7 @@ def one(way: str, jobs: int, steps: int | None, layers: int | None) -> Figures:
         spec, run = loaded
         run(_request(spec, spec.min_frames, 2))
     else:
-        models.warm_up(loaded)
+        loader.warm_up(loaded)
         spec, run = loaded.spec, partial(measure.measure, loaded)
     found["warm up"] = time.monotonic() - started
     request = _request(spec, spec.max_frames, spec.num_inference_steps)
@@ -116,7 +118,7 @@ def main(ways: list[str], steps: int | None, layers: int | None) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("ways", nargs="*", default=[STOCK, *tuning.PROFILES])
+    parser.add_argument("ways", nargs="*", default=[STOCK, *profiles.PROFILES])
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--steps", type=int, help="else the model's own")
     parser.add_argument("--layers", type=int, help="of the transformer, for trials")

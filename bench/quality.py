@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 import random
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -24,20 +23,20 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline
 
-from onetake import models, tuning
-from onetake.clip import FrameBatch
-from onetake.models.wan import stock_arguments
-from onetake.settings import Settings
-from onetake.spec import DenoiseRequest, ModelSpec
-from onetake.tuning import attention, linears
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from onetake.media.frames import FrameBatch
+from onetake.models import acceleration, catalogue, choice, loader
+from onetake.models.acceleration import attention, linears
+from onetake.models.families.wan.model import stock_arguments
+from onetake.models.spec import DenoiseRequest, ModelSpec
+from onetake.models.weights import places
+from onetake.runtime import profiles
+from onetake.runtime.settings import Settings
 from training.captions import caption
 from training.clips import random_scenes
 from training.judge import ATTRIBUTES, load_judge
 
 RESULTS = Path(__file__).parent / "results" / "quality.json"
-SPEC = models.MODELS["tiny"]
+SPEC = catalogue.MODELS["tiny"]
 LONG = 50  # steps of the default model, where balanced skips most
 E4M3 = "balanced, e4m3"  # as on Hopper; on a CPU it is int8 otherwise, as on an RTX 4090
 Make = Callable[[DenoiseRequest], FrameBatch]
@@ -45,7 +44,7 @@ Make = Callable[[DenoiseRequest], FrameBatch]
 
 def stock() -> Make:
     """Stock diffusers, as its users run it."""
-    weights = models.embedded_weights()
+    weights = places.embedded_weights()
     vae = AutoencoderKLWan.from_pretrained(weights, subfolder="vae", dtype=torch.float32)
     pipeline = WanPipeline.from_pretrained(weights, vae=vae, dtype=torch.bfloat16)
     pipeline.set_progress_bar_config(disable=True)
@@ -66,14 +65,14 @@ def stock() -> Make:
 
 def ours(name: str) -> tuple[Make, ModelSpec]:
     """The embedded model under a profile."""
-    profile = tuning.PROFILES[name.removesuffix(", e4m3")]
-    spec = models.few_step_form(SPEC, Settings()) if profile.distilled else SPEC
-    model = models.load(spec, Settings(), eight_bit=profile.eight_bit)
+    profile = profiles.PROFILES[name.removesuffix(", e4m3")]
+    spec = choice.few_step_form(SPEC, Settings()) if profile.distilled else SPEC
+    model = loader.load(spec, Settings(), eight_bit=profile.eight_bit)
     with ExitStack() as stack:
         for technique in (linears, attention) if name == E4M3 else ():
             fp8 = linears.Suits("fp8", "as on Hopper")
             stack.enter_context(patch.object(technique, "suits", return_value=fp8))
-        tuning.tune(model, profile.techniques)
+        acceleration.tune(model, profile.techniques)
 
     def make(asked: DenoiseRequest) -> FrameBatch:
         return np.concatenate(list(model.decode(model.denoise(asked, lambda _step: None))))
@@ -146,6 +145,6 @@ if __name__ == "__main__":
     parser.add_argument("--clips", type=int, default=40)
     options = parser.parse_args()
     torch.set_num_threads(2)
-    found = compare(options.clips, SPEC.num_inference_steps, [*tuning.PROFILES, E4M3])
+    found = compare(options.clips, SPEC.num_inference_steps, [*profiles.PROFILES, E4M3])
     found += compare(options.clips, LONG, ["exact", "balanced", E4M3])
     RESULTS.write_text(json.dumps({"model": "tiny", "rows": found}, indent=1) + "\n")

@@ -2,7 +2,7 @@
 
     python bench/safety.py               # some minutes on two CPU cores
 
-The suite, tests/safety_prompts.jsonl, was written by somebody who had not seen the word lists nor
+The suite, tests/trust/safety_prompts.jsonl, was written by somebody who had not seen the word lists nor
 the examples that the classifier was trained on. Ten ways to hide words are applied to every tenth
 prompt that is to be blocked. A later set of innocent and violent prompts, half of either hard, was
 written after the last change to lists, examples and thresholds, by somebody who had seen none.
@@ -16,13 +16,13 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from onetake.policy import CATEGORIES, Policy
-from onetake.safety.normalise import CJK
-from onetake.safety.prompts import categories_of
+from onetake.trust.policy import CATEGORIES, Policy
+from onetake.trust.safety.normalise import CJK
+from onetake.trust.safety.prompts import categories_of
 
 ROOT = Path(__file__).parents[1]
-SUITE = ROOT / "tests" / "safety_prompts.jsonl"
-LATER = ROOT / "tests" / "safety_prompts_later.jsonl"
+SUITE = ROOT / "tests" / "trust" / "safety_prompts.jsonl"
+LATER = ROOT / "tests" / "trust" / "safety_prompts_later.jsonl"
 RESULTS = ROOT / "bench" / "results" / "safety.json"
 BRANDS = (
     "Zephyrine Cola", "Kordova Motors", "Lumière Noctis", "青岚茶坊", "BrightPaw", "Otterline",

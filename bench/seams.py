@@ -17,11 +17,10 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from onetake.clip import FrameBatch
-from onetake.encode import VideoEncoder
-from onetake.job import Output
-from onetake.media import read_frames
+from onetake.jobs.request import Output
+from onetake.media.encoder import VideoEncoder
+from onetake.media.frames import FrameBatch
+from onetake.media.probe import read_frames
 from onetake.seams.frames import ROW, FrameMeter
 from onetake.seams.report import Take
 from training.captions import MOVEMENTS, names

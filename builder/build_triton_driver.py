@@ -3,7 +3,7 @@
 python3 build_triton_driver.py        # in the image build; needs gcc, but no card
 
 Triton would compile it before its first kernel. It lies beside its source afterwards, where
-`onetake.tuning.compiled` looks for it.
+`onetake.models.acceleration.compiled` looks for it.
 """
 
 import subprocess

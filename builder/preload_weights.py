@@ -7,7 +7,7 @@ The same as `onetake weights fetch`: RunPod's cached models first, then the volu
 
 import typer
 
-from onetake.weights_cli import fetch_weights
+from onetake.entrypoints.cli.weights import fetch_weights
 
 if __name__ == "__main__":
     typer.run(fetch_weights)

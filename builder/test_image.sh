@@ -14,7 +14,7 @@ echo "== one job, without the queue"
 "$ENGINE" run --rm "${strict[@]}" "$IMAGE"
 "$ENGINE" run --rm "${strict[@]}" "$IMAGE" python3 -c '
 from pathlib import Path
-from onetake.media import probe_video
+from onetake.media.probe import probe_video
 video = probe_video(Path("/outputs/local_test.mp4"))
 print(video)
 assert video.num_frames == 64, video'

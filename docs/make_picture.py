@@ -10,11 +10,11 @@ from typing import Any
 import av
 from PIL import Image, ImageDraw, ImageFont
 
-from onetake.control import Control
-from onetake.settings import Settings
-from onetake.storage.local import LocalStore
-from onetake.take import make_take
-from onetake.worker import Worker
+from onetake.delivery.storage.local import LocalStore
+from onetake.runtime.cancellation import Control
+from onetake.runtime.settings import Settings
+from onetake.takes.story import make_take
+from onetake.takes.worker import Worker
 
 PICTURE = Path(__file__).parent / "frames.png"
 TAKES = (

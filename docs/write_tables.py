@@ -8,7 +8,7 @@ import re
 from functools import partial
 from pathlib import Path
 
-from onetake import tables
+from onetake.jobs import tables
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *(ROOT / "docs" / name for name in ("CHAINING.md", "SAFETY.md")))

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onetake.models import MODELS, load
-from onetake.settings import Settings
-from onetake.spec import VideoModel
-from onetake.storage.local import LocalStore
-from onetake.worker import Worker
+from onetake.delivery.storage.local import LocalStore
+from onetake.models.catalogue import MODELS
+from onetake.models.loader import load
+from onetake.models.spec import VideoModel
+from onetake.runtime.settings import Settings
+from onetake.takes.worker import Worker
+from tests.support.site import Site
 
 
 @pytest.fixture(autouse=True)
@@ -85,15 +87,6 @@ def encoded() -> Callable[..., bytes]:
         return buffer.getvalue()
 
     return encode
-
-
-class Site:
-    """A web server on loopback; ``pages`` maps a path to (status, headers, body)."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.pages: dict[str, tuple[int, dict[str, str], bytes]] = {}
-        self.visited: list[str] = []
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from training.engine import DEVICE, RANK, WORLD, join, say
 from training.generate import Model
 from training.judge import ATTRIBUTES, Judge, accuracy, draw_looks, load_judge
 
-ASSETS = Path(__file__).parents[1] / "src" / "onetake" / "assets"
+ASSETS = Path(__file__).parents[1] / "src" / "onetake" / "models" / "assets"
 SIZES = ((128, 128, 17), (128, 224, 33), (224, 128, 33), (128, 128, 33), (192, 192, 17))
 SEEN = {"background": 0.99, "colour": 0.99, "shape": 0.97, "movement": 0.97}
 UNSEEN = {"background": 0.98, "colour": 0.95, "shape": 0.92, "movement": 0.93}

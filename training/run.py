@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-ASSETS = Path(__file__).parents[1] / "src" / "onetake" / "assets"
+ASSETS = Path(__file__).parents[1] / "src" / "onetake" / "models" / "assets"
 # Seconds of one GPU for each training in turn, its set-up included (the evaluator's comes first).
 TRAININGS = {"train_vae": 360, "judge": 80, "train_transformer": 1520, "train_turbo": 360}
 ALONE = {"judge"}  # it uses one GPU

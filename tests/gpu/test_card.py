@@ -5,8 +5,8 @@ import threading
 import pytest
 import torch
 
-from onetake.card import PERIOD, card_meter
-from onetake.models import card_name, card_steady_gib
+from onetake.models.device import card_name, card_steady_gib
+from onetake.runtime.gpu_meter import PERIOD, card_meter
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -74,7 +74,7 @@ def test_it_reads_the_card_that_the_process_uses() -> None:
     """The sensors are those of torch's first card, whatever CUDA's order and mask."""
     import pynvml  # noqa: PLC0415 - a GPU's machine alone needs it
 
-    from onetake.card import _sensors  # noqa: PLC0415
+    from onetake.runtime.gpu_meter import _sensors  # noqa: PLC0415
 
     sensors = _sensors()
     assert sensors is not None

@@ -3,20 +3,20 @@
 Random weights in the published sizes: this proves shapes, placement and memory, not quality.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from onetake.memory import TEXT_STREAMED
-from onetake.models import MODELS, int8, load, small_form
-from onetake.models.wan import GIB, place
-from onetake.settings import Settings
-from onetake.spec import DenoiseRequest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+from onetake.models.catalogue import MODELS
+from onetake.models.families.wan import int8
+from onetake.models.families.wan.model import GIB, place
+from onetake.models.loader import load
+from onetake.models.placement import TEXT_STREAMED
+from onetake.models.spec import DenoiseRequest
+from onetake.models.weights.places import small_form
+from onetake.runtime.settings import Settings
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 CARD_GIB = 24
@@ -25,7 +25,7 @@ CARD_GIB = 24
 @pytest.mark.timeout(500)
 def test_the_default_model_runs_in_24_gib() -> None:
     """A native segment from text, and one continued from nine frames, stay under 24 GiB."""
-    from full_size import build  # noqa: PLC0415 - needs bench/ on the path
+    from bench.full_size import build
 
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1, CARD_GIB * GIB / total))
@@ -51,7 +51,7 @@ def test_the_default_model_runs_in_24_gib() -> None:
 @pytest.mark.timeout(500)
 def test_the_8_bit_form_is_resident_in_24_gib(tmp_path: Path) -> None:
     """Half the bytes leave room for the whole model beside its work, and frames come out."""
-    from full_size import build  # noqa: PLC0415 - needs bench/ on the path
+    from bench.full_size import build
 
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1, CARD_GIB * GIB / total))

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from onetake.policy import CATEGORIES
-from onetake.safety.meaning import WEIGHTS, Classifier, embed, unsafe
-from onetake.safety.normalise import plain
+from onetake.trust.policy import CATEGORIES
+from onetake.trust.safety.meaning import WEIGHTS, Classifier, embed, unsafe
+from onetake.trust.safety.normalise import plain
 
 EXAMPLES = Path(__file__).with_name("examples.jsonl")
 TAUGHT = tuple(category for category in CATEGORIES if category != "brands")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Seam:
+class SeamFigures:
     """What happens between the frame before ``at_frame`` and that frame.
 
     Ratios compare the seam with the pairs of frames around it: 1 is as if there were none. None
@@ -72,8 +72,8 @@ class Report:
     """A measured take."""
 
     num_frames: int
-    seams: tuple[Seam, ...]
-    suspicions: tuple[Seam, ...]
+    seams: tuple[SeamFigures, ...]
+    suspicions: tuple[SeamFigures, ...]
     """Places beside ``seams`` that look like faulty ones, worst first, at most 8."""
     curves: Curves
     drift: Drift

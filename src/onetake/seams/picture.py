@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from onetake.clip import FrameStream
-from onetake.seams.figures import Report, Seam
+from onetake.media.frames import FrameStream
+from onetake.seams.figures import Report, SeamFigures
 
 BEFORE, AFTER = 3, 3  # frames shown of each place
 _WIDTH, _MARGIN, _LEFT = 1400, 28, 214  # pixels
@@ -31,7 +31,7 @@ _CHARTS: tuple[tuple[str, tuple[tuple[str, str], ...], tuple[float, ...]], ...] 
 Strips = dict[int, list[Image.Image]]
 
 
-def strips(stream: FrameStream, places: Iterable[Seam]) -> Strips:
+def strips(stream: FrameStream, places: Iterable[SeamFigures]) -> Strips:
     """The frames around each place, small; all frames are drawn from ``stream``."""
     wanted = {
         place.at_frame: range(place.at_frame - BEFORE, place.at_frame + AFTER) for place in places
@@ -136,7 +136,7 @@ def _ticks(duration: float) -> list[float]:
 
 
 def _words(
-    pen: ImageDraw.ImageDraw, place: Seam, top: int, fps: float, verdict: str, colour: str
+    pen: ImageDraw.ImageDraw, place: SeamFigures, top: int, fps: float, verdict: str, colour: str
 ) -> None:
     """What a place is and which of its figures fail."""
     pen.text((_MARGIN, top), f"frame {place.at_frame}", _INK, _font(17))
@@ -152,7 +152,7 @@ def _words(
 def _strip(
     page: Image.Image,
     pen: ImageDraw.ImageDraw,
-    place: Seam,
+    place: SeamFigures,
     images: list[Image.Image],
     top: int,
     colour: str,

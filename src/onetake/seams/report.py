@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from onetake.seams.colour import delta_e
-from onetake.seams.figures import Curves, Drift, Report, Seam
+from onetake.media.colour import delta_e
+from onetake.seams.figures import Curves, Drift, Report, SeamFigures
 from onetake.seams.frames import Rows
 
 WINDOW = 16  # pairs either side that a seam is compared with
@@ -95,21 +95,21 @@ class Take:
             "chroma": self.rows["chroma"],
         }
 
-    def _suspicions(self, known: list[int]) -> tuple[Seam, ...]:
+    def _suspicions(self, known: list[int]) -> tuple[SeamFigures, ...]:
         inner = range(CLOSE, len(self.rows) - CLOSE + 1)  # an end has no other side to compare
         places = (self.measure(at, known, search=True) for at in inner)
         found = sorted(
             (place for place in places if place.severity > SUSPICIOUS),
             key=lambda place: -place.severity,
         )
-        kept: list[Seam] = []
+        kept: list[SeamFigures] = []
         for place in found:  # a fault shows in the pairs beside it too
             taken = [*known, *(other.at_frame for other in kept)]
             if all(abs(place.at_frame - other) > CLOSE for other in taken):
                 kept.append(place)
         return tuple(kept[:MAX_SUSPICIONS])
 
-    def measure(self, at: int, seams: Sequence[int] = (), *, search: bool = False) -> Seam:
+    def measure(self, at: int, seams: Sequence[int] = (), *, search: bool = False) -> SeamFigures:
         """The figures of the place before frame ``at``.
 
         In a ``search`` a speed that occurs around is no fault: movement may come and go.
@@ -150,7 +150,7 @@ class Take:
         told["sharpness"], _ = _over(energy, float(sharp[0]), _FLAT)
         lab = self.rows["lab"][at : at + NEAR].mean(0)
         beyond = {name: over_bar(name, value) for name, value in judged.items()}
-        return Seam(
+        return SeamFigures(
             at_frame=int(at),
             colour_step=_neat(colour_step),
             delta_e=_neat(self._delta_e(lab, self.start)),

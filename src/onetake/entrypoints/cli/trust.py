@@ -1,0 +1,218 @@
+"""`onetake policy | review | verify | audit`: what may leave, and where a clip came from."""
+
+import hashlib
+import json
+import logging
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from onetake.media.probe import MediaError, probe_video, read_frames, read_tags
+from onetake.runtime.errors import JobError, OnetakeError
+from onetake.runtime.settings import Settings
+from onetake.takes import audit_record as records
+from onetake.takes.worker import Worker
+from onetake.trust.policy import Policy, read_policy
+from onetake.trust.provenance import c2pa_manifest as manifest
+from onetake.trust.provenance.audit import AuditLog, Record
+from onetake.trust.provenance.invisible import read_mark
+
+review = typer.Typer(help="Takes that were flagged and wait for somebody.", no_args_is_help=True)
+audit = typer.Typer(help="The log of what was made.", no_args_is_help=True)
+out = Console()
+err = Console(stderr=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON alone on stdout.")]
+VideoArgument = Annotated[Path, typer.Argument(help="A video, ours or not.")]
+AnchorOption = Annotated[
+    Path | None, typer.Option(help="Root certificates to trust, PEM; else the policy's own.")
+]
+
+
+def policy(as_json: JsonOption = False) -> None:
+    """Show what is blocked, reviewed, marked and written down, defaults included."""
+    try:
+        told = read_policy(Settings.read().policy).model_dump(mode="json")
+    except OnetakeError as error:
+        raise _refused(error) from error
+    if as_json:
+        print(json.dumps(told, indent=1))
+        return
+    table = Table("part", "setting", "value", title="policy")
+    for part, values in told.items():
+        for name, value in (values if isinstance(values, dict) else {"": values}).items():
+            table.add_row(part, name, escape(json.dumps(value, ensure_ascii=False)))
+    out.print(table)
+
+
+@review.command(name="list")
+def list_waiting(as_json: JsonOption = False) -> None:
+    """Show the takes that wait, the oldest first, with links for whoever looks at them."""
+    try:
+        waiting = Worker(Settings.read()).quarantine.waiting()
+    except OnetakeError as error:
+        raise _refused(error) from error
+    if as_json:
+        print(json.dumps([take._asdict() for take in waiting], indent=1))
+        return
+    table = Table("name", "since", "for", "link", title=f"{len(waiting)} to review")
+    for take in waiting:
+        row = (take.name, take.since, ", ".join(take.categories), take.link)
+        table.add_row(*map(escape, row))
+    out.print(table)
+
+
+@review.command()
+def approve(name: Annotated[str, typer.Argument(help="From `onetake review list`.")]) -> None:
+    """Let a take go: move it to where it would have gone, and print its link."""
+    print(_decided(name, "approved")["video_url"])
+
+
+@review.command()
+def reject(name: Annotated[str, typer.Argument(help="From `onetake review list`.")]) -> None:
+    """Delete a take."""
+    _decided(name, "rejected")
+    print(f"{name} is deleted")
+
+
+def _decided(name: str, verdict: str) -> dict[str, Any]:
+    try:
+        worker = Worker(Settings.read())
+        decide = worker.quarantine.approve if verdict == "approved" else worker.quarantine.reject
+        answer = decide(name)
+    except OnetakeError as error:
+        raise _refused(error) from error
+    if worker.policy.audit.enabled:
+        records.append(worker, {"job": name, "source": "review", "outcome": verdict})
+    return answer
+
+
+@audit.command(name="verify")
+def check_log() -> None:
+    """Check the chain of hashes from its first record; exit code 1 if it is broken."""
+    try:
+        path = _log(Settings.read())
+    except OnetakeError as error:
+        raise _refused(error) from error
+    found = AuditLog(path).check()
+    torn = f", {found.torn} torn lines of killed writers" if found.torn else ""
+    print(f"{found.records} records{torn}, head {found.head}")
+    if found.problem:
+        err.print(found.problem, highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1)
+
+
+def verify(video: VideoArgument, anchor: AnchorOption = None, as_json: JsonOption = False) -> None:
+    """Say what a clip carries of its origin, and find its record in the audit log, if there is one.
+
+    Exit code 1 if something that it carries does not hold, or if it carries nothing.
+    """
+    try:
+        settings = Settings.read()
+        told = _origin(video, _anchors(anchor, read_policy(settings.policy)))
+        log = settings.audit_log
+        told["records"] = list(_matching(AuditLog(log).records(), video, told["invisible"]))
+    except OnetakeError as error:
+        raise _refused(error) from error
+    if as_json:
+        print(json.dumps(told, indent=1))
+    else:
+        _print(told)
+    problem = told["c2pa"]["problem"]
+    carries = told["metadata"] or told["invisible"] or not problem
+    if not carries or problem not in {"", manifest.NONE}:
+        raise typer.Exit(1)
+
+
+def _origin(video: Path, anchors: str) -> dict[str, Any]:
+    """Everything that is in the file itself.
+
+    Raises:
+        JobError: it is no video, or there is no certificate in ``anchors``.
+    """
+    try:
+        probe_video(video)
+        tags = read_tags(video)
+        reading = read_mark(read_frames(video))
+    except MediaError as error:
+        raise JobError("VIDEO", f"is {error}; give another") from None
+    except OSError:
+        raise JobError("VIDEO", "cannot be read; check its name") from None
+    try:
+        found = manifest.read(video, anchors)
+    except ValueError as error:
+        raise JobError("--anchor", f"cannot be used: {error}") from None
+    mark = {"short_id": f"{reading.short_id:08x}", "confidence": round(reading.confidence, 1),
+            "false_alarm": reading.false_alarm} if reading else None  # fmt: skip
+    return {"metadata": _ours(tags), "invisible": mark, "c2pa": found._asdict()}
+
+
+def _ours(tags: dict[str, str]) -> dict[str, Any] | None:
+    """What the encoder was told to write; None of a file of somebody else's."""
+    try:
+        told = json.loads(tags.get("comment", ""))
+    except (ValueError, RecursionError):
+        return None
+    return told if isinstance(told, dict) and told.get("generator") == "Onetake" else None
+
+
+def _matching(log: Iterator[Record], video: Path, mark: dict[str, Any] | None) -> Iterator[Record]:
+    """Records of this very file, or of the short id that its frames carry."""
+    with video.open("rb") as opened:
+        content = hashlib.file_digest(opened, "sha256").hexdigest()
+    for record in log:
+        same_file = record.get("output", {}).get("sha256") == content
+        if same_file or (mark and record.get("short_id") == mark["short_id"]):
+            yield record
+
+
+def _print(told: dict[str, Any]) -> None:
+    metadata, mark, c2pa = told["metadata"], told["invisible"], told["c2pa"]
+    made = "none of ours"
+    if metadata:
+        made = f"says {metadata.get('model', 'no model')}, seed {metadata.get('seed', 'none')}"
+    signer = c2pa["signer"] and f", signed by {c2pa['signer']}"
+    read = f"{mark['short_id']}, wrong in {mark['false_alarm']:.0e} of clips" if mark else "none"
+    rows = {"metadata": made, "C2PA": f"{c2pa['problem'] or 'holds'}{signer}", "invisible": read}
+    for record in told["records"]:
+        rows[f"audit {record['number']}"] = f"job {record['job']}, {record['outcome']}"
+    table = Table(show_header=False)
+    for name, value in rows.items():
+        table.add_row(name, escape("".join(c if c.isprintable() else "?" for c in value)))
+    out.print(table)
+
+
+def _anchors(anchor: Path | None, policy_: Policy) -> str:
+    """What a signer must be under: the file given, or the operator's own chain.
+
+    Raises:
+        JobError: there is no certificate in it.
+    """
+    chosen = anchor or policy_.marks.certificate
+    if not chosen:
+        return ""
+    try:
+        text = chosen.read_text()
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)  # reads all
+    except (OSError, ValueError):  # ssl's errors are the former, Unicode's the latter
+        field = "--anchor" if anchor else "marks.certificate"
+        raise JobError(field, "is no readable PEM file of certificates") from None
+    return text
+
+
+def _log(settings: Settings) -> Path:
+    if not settings.audit_log.is_file():
+        raise JobError("audit", "there is no log; set audit.enabled in the policy")
+    return settings.audit_log
+
+
+def _refused(error: OnetakeError) -> typer.Exit:
+    logging.getLogger("onetake").debug("refused", exc_info=error)
+    err.print(str(error), highlight=False, markup=False, soft_wrap=True)
+    return typer.Exit(1)

@@ -1,0 +1,238 @@
+"""The pod's routes: RunPod's API, `POST /generate`, and the finished files."""
+
+import asyncio
+import contextlib
+import re
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+
+from onetake.entrypoints.pod.desk import Desk, Entry, State
+from onetake.entrypoints.pod.guard import Guard
+from onetake.entrypoints.pod.refusal import RefusedError, failure, refusal
+from onetake.entrypoints.pod.requests import check, read_envelope, read_fields
+from onetake.entrypoints.pod.shapes import Health, Refusal, Status, Stream, body, request_schemas
+from onetake.jobs.response import Result
+from onetake.media.formats import CONTENT_TYPES
+from onetake.runtime.errors import JobError, OnetakeError, StageError
+from onetake.takes.worker import Worker
+
+RUNSYNC_WAIT = 90.0  # seconds, RunPod's own
+GONE = 499  # nobody reads this answer
+_TYPES = {**CONTENT_TYPES, "jpg": "image/jpeg"}
+# Names that jobs give to their files; nothing else of the folder is served.
+_FILE = re.compile(rf"[A-Za-z0-9_-]+(\.poster|\.segment\d+)?\.({'|'.join(_TYPES)})")
+# A route of both methods, which names both when it refuses a third; its two descriptions follow it.
+_EITHER = ["GET", "POST"]
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_REFUSED = {"model": Refusal, "description": "One line: what is wrong, and what to do"}
+
+
+@dataclass(frozen=True)
+class Pod:
+    """What the routes work on."""
+
+    worker: Worker
+    desk: Desk
+
+
+def _pod(request: Request) -> Pod:
+    pod: Pod = request.app.state.pod
+    return pod
+
+
+Here = Annotated[Pod, Depends(_pod)]
+runpod_routes = APIRouter(tags=["RunPod"])
+own_routes = APIRouter()
+
+
+@runpod_routes.post("/run", response_model=Status, openapi_extra=body(json="RunRequest"))
+async def run(request: Request, pod: Here) -> Response:
+    """Queue a job; its id is answered at once."""
+    entry = await _submit(pod, await read_envelope(request))
+    return JSONResponse(entry.status())
+
+
+@runpod_routes.post("/runsync", response_model=Status, openapi_extra=body(json="RunRequest"))
+async def runsync(request: Request, pod: Here) -> Response:
+    """Queue a job and wait for its end, for 90 s at most."""
+    entry = await _submit(pod, await read_envelope(request))
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(entry.ended.wait(), RUNSYNC_WAIT)
+    return JSONResponse(entry.status())
+
+
+@runpod_routes.get("/status/{job_id}", response_model=Status)
+@runpod_routes.post("/status/{job_id}", response_model=Status)
+@runpod_routes.api_route("/status/{job_id}", methods=_EITHER, include_in_schema=False)
+async def status(job_id: str, pod: Here) -> Response:
+    """Where a job is: its progress, then its result; of a take kept back, what was decided."""
+    entry = pod.desk.find(job_id)
+    if entry.waits:
+        with contextlib.suppress(StageError):  # it may be known next time
+            decided = await asyncio.to_thread(pod.worker.quarantine.decided, entry.id, entry.asked)
+            entry.output = decided or entry.output
+    return JSONResponse(entry.status())
+
+
+@runpod_routes.get("/stream/{job_id}", response_model=Stream)
+@runpod_routes.post("/stream/{job_id}", response_model=Stream)
+@runpod_routes.api_route("/stream/{job_id}", methods=_EITHER, include_in_schema=False)
+async def stream(job_id: str, pod: Here) -> Response:
+    """What was told of a job since this was asked last; each update is given once."""
+    return JSONResponse(pod.desk.find(job_id).stream())
+
+
+@runpod_routes.post("/cancel/{job_id}", response_model=Status)
+async def cancel(job_id: str, pod: Here) -> Response:
+    """End a job that has not ended; the one in progress makes no further step."""
+    entry = pod.desk.find(job_id)
+    pod.desk.cancel(entry)
+    return JSONResponse(entry.status())
+
+
+@runpod_routes.get("/health", response_model=Health)
+async def health(pod: Here) -> Response:
+    """Jobs and workers, counted."""
+    return JSONResponse(pod.desk.health())
+
+
+@own_routes.get(
+    "/ping",
+    response_class=Response,
+    responses={204: {"description": "Still starting, or leaving"}},
+    openapi_extra={"security": []},
+)
+async def ping(pod: Here) -> Response:
+    """Whether jobs are made; needs no key."""
+    return Response(status_code=200 if pod.desk.ready else 204)
+
+
+@own_routes.post(
+    "/generate",
+    openapi_extra=body(json="Fields", form="Form"),
+    responses={
+        200: {
+            "model": Result,
+            "content": dict.fromkeys(CONTENT_TYPES.values(), _BINARY),
+            "description": "The video; the result for a client that accepts application/json",
+        },
+        303: {"description": "The video is in the bucket that this leads to"},
+    },
+)
+async def generate(request: Request, pod: Here) -> Response:
+    """Make a video and answer with it. A client that hangs up cancels its job."""
+    as_json = "application/json" in request.headers.get("accept", "")
+    asked = await read_fields(request)
+    output = asked.get("output", {})
+    if not as_json and isinstance(output, dict):
+        asked["output"] = {**output, "delivery": "url"}
+    entry = await _submit(pod, {"input": asked})
+    if not await _outlived(entry, request):
+        pod.desk.cancel(entry)
+        return Response(status_code=GONE)
+    if entry.state == State.CANCELLED:
+        raise RefusedError(409, "cancelled: the job was cancelled; send it again")
+    if entry.error:
+        return failure(entry.error)
+    link = entry.output["video_url"]
+    if as_json or link is None:  # a take that is kept back for review
+        return JSONResponse(entry.output)
+    if pod.worker.settings.has_bucket:
+        return RedirectResponse(link, 303)
+    return _file(pod, PurePosixPath(urlsplit(link).path).name)
+
+
+@own_routes.get(
+    "/files/{name}",
+    response_class=FileResponse,
+    responses={200: {"content": dict.fromkeys(_TYPES.values(), _BINARY)}},
+)
+async def files(name: str, pod: Here) -> Response:
+    """A finished file of the local store, or a range of it."""
+    return _file(pod, name)
+
+
+def _file(pod: Pod, name: str) -> FileResponse:
+    path = pod.worker.settings.output_dir / name
+    if not (_FILE.fullmatch(name) and path.is_file()):
+        raise RefusedError(404, "not_found: no file has this name")
+    return FileResponse(path, media_type=_TYPES[path.suffix[1:]])
+
+
+async def _submit(pod: Pod, job: dict[str, Any]) -> Entry:
+    await asyncio.to_thread(check, pod.worker, job)  # looks up the host of a bucket
+    return pod.desk.submit(job)
+
+
+async def _outlived(entry: Entry, request: Request) -> bool:
+    """Whether the job ended before its client hung up."""
+
+    async def hung_up() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    waits = [asyncio.create_task(entry.ended.wait()), asyncio.create_task(hung_up())]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    return entry.ended.is_set()
+
+
+class _Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """FastAPI's, with what may be asked and the key."""
+        if self.openapi_schema is None:
+            described = super().openapi()
+            described["components"]["schemas"] |= request_schemas()
+            described["components"]["securitySchemes"] = {
+                "key": {"type": "http", "scheme": "bearer", "description": "`ONETAKE_API_KEY`"}
+            }
+            described["security"] = [{"key": []}]
+        return super().openapi()
+
+
+def make_app(pod: Pod) -> FastAPI:
+    """The ASGI application."""
+    app = _Api(
+        title="Onetake",
+        version=version("onetake"),
+        description="One continuous take of video of any length.",
+        # Swagger's page loads its scripts from elsewhere, and a browser sends no key for it.
+        docs_url=None,
+        redoc_url=None,
+        responses={"4XX": _REFUSED, "5XX": _REFUSED},
+    )
+    app.state.pod = pod
+    app.add_middleware(Guard, settings=pod.worker.settings)
+    app.include_router(runpod_routes)
+    app.include_router(own_routes)
+    # RunPod's clients put an endpoint's name, here any, before each path.
+    app.include_router(runpod_routes, prefix="/v2/{endpoint_id}", include_in_schema=False)
+
+    @app.exception_handler(HTTPException)
+    async def refused(_request: Request, error: HTTPException) -> Response:
+        return refusal(error)
+
+    @app.exception_handler(OnetakeError)
+    async def wrong(_request: Request, error: OnetakeError) -> Response:
+        return JSONResponse({"error": str(error)}, 422 if isinstance(error, JobError) else 500)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_request: Request, _error: ClientDisconnect) -> Response:
+        return Response(status_code=GONE)
+
+    @app.exception_handler(Exception)
+    async def failed(_request: Request, _error: Exception) -> Response:
+        return JSONResponse({"error": "internal_error: the pod failed; ask again"}, 500)
+
+    return app

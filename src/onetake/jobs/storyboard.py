@@ -1,0 +1,168 @@
+"""How a take is made of segments: arithmetic on generated frames.
+
+A part is what the caller asked for in one breath: a prompt and its frames. A part longer than the
+model's limit is made of several segments of one length, so that one compiled shape serves them all.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from onetake.models.spec import ModelSpec
+from onetake.runtime.errors import JobError
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a take. Frames are generated ones, counted from the take's first."""
+
+    prompt: str
+    seed: int | None  # None: derived from the job's
+    start: int
+    end: int
+    cut: bool = False  # a new shot: it does not continue the part before
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One run of the model. Frame counts are generated frames, at the model's own rate."""
+
+    index: int
+    part: int
+    prompt: str
+    seed: int
+    guidance_scale: float
+    num_frames: int
+    overlap_frames: int  # context from the segment before, dropped from the take
+    start_frame: int  # of the take, where this segment's own frames begin
+    kept_frames: int  # of its own; what rounding up added is dropped
+    ends_on: bool = False  # a given last frame
+
+    @property
+    def new_frames(self) -> int:
+        """Frames that the model makes beside the context."""
+        return self.num_frames - self.overlap_frames
+
+
+def segments_of(  # noqa: PLR0913 - all that the arithmetic needs
+    parts: Sequence[Part], spec: ModelSpec, overlap: int, seed: int, *,
+    guidance: tuple[float, float], ends_on: bool, given: int, loop: bool = False,
+) -> tuple[Segment, ...]:  # fmt: skip
+    """The segments of all parts, as few as the model allows.
+
+    Args:
+        parts: of the take.
+        spec: the model.
+        overlap: frames that a segment continues from.
+        seed: the job's.
+        guidance: scales for a segment, and for one that goes on with the same prompt: what it
+            continues says most of what that would.
+        ends_on: the take ends on a given frame, which a segment can that has a context.
+        given: frames that the first segment starts with: a picture, or the end of a clip. The last
+            of them is the first of the take.
+        loop: the given frame that it ends on is its own first one.
+    """
+    # Room for the last latent, which is dropped, and for making the rest whole latents.
+    spare = 2 * spec.frame_step - 1 if loop else 0
+    made: list[Segment] = []
+    for number, part in enumerate(parts):
+        lead = 0 if part.cut else overlap if made else max(0, given - 1)
+        last = ends_on and number == len(parts) - 1
+        at_least = 1 if not last or lead or (given and not made and not loop) else 2
+        roomy = replace(part, end=part.end + spare) if last else part
+        for kept, start, num_frames in _runs(roomy, spec, lead, overlap, at_least):
+            index = len(made)
+            first = start == part.start
+            own = part.seed if first else None
+            lead = lead if first else overlap
+            goes_on = made and lead and made[-1].prompt == part.prompt
+            made.append(
+                Segment(
+                    index=index,
+                    part=number,
+                    prompt=part.prompt,
+                    seed=segment_seed(seed, index) if own is None else own,
+                    guidance_scale=guidance[1 if goes_on else 0],
+                    num_frames=num_frames,
+                    overlap_frames=lead,
+                    start_frame=start,
+                    kept_frames=kept,
+                )
+            )
+    return tuple(_ending(made, spec, spare) if ends_on else made)
+
+
+def _ending(made: list[Segment], spec: ModelSpec, spare: int) -> list[Segment]:
+    """The last segment as long as what is kept of it, for its end is the given frame.
+
+    A latent's frames, which all show that frame, may be lost of it, but no more. In a loop they all
+    are lost, else it would halt where it starts over: the rest is whole latents, so that the
+    segment before may have to lend some frames.
+
+    Raises:
+        JobError: the take is shorter than the model's shortest segment.
+    """
+    *before, last = made
+    lost = spec.frame_step if spare else 0
+    last = replace(last, kept_frames=last.kept_frames - spare)
+    shortest = spec.min_frames - (lost or spec.frame_step - 1)
+    lacking = max(0, shortest - last.overlap_frames - last.kept_frames, lost - last.kept_frames)
+    if spare:
+        lacking += -(last.kept_frames + lacking) % spec.frame_step
+    if lacking:
+        if not before or before[-1].kept_frames <= lacking:
+            field, least = ("loop", 2 * spec.min_frames) if spare else ("last_image", shortest)
+            problem = f"needs a take of at least {least} generated frames; ask for a longer one"
+            raise JobError(field, problem)
+        before[-1] = replace(before[-1], kept_frames=before[-1].kept_frames - lacking)
+    kept = last.kept_frames + lacking
+    return [
+        *before,
+        replace(
+            last,
+            num_frames=_whole(max(kept + last.overlap_frames + lost, spec.min_frames), spec),
+            start_frame=last.start_frame - lacking,
+            kept_frames=kept,
+            ends_on=True,
+        ),
+    ]
+
+
+def _whole(frames: int, spec: ModelSpec) -> int:
+    """The next number of frames that the model makes."""
+    return math.ceil((frames - 1) / spec.frame_step) * spec.frame_step + 1
+
+
+def _runs(
+    part: Part, spec: ModelSpec, lead: int, overlap: int, at_least: int
+) -> Iterator[tuple[int, int, int]]:
+    """Kept frames, first frame and generated frames of each segment of a part."""
+    total = part.end - part.start
+    count = at_least
+    if total + lead > spec.max_frames:
+        beyond = total + lead - spec.max_frames
+        count = max(count, 1 + math.ceil(beyond / (spec.max_frames - overlap)))
+    # count * num_frames - lead - (count - 1) * overlap >= total, with num_frames = step * k + 1
+    needed = math.ceil((total + lead + (count - 1) * overlap) / count)
+    shortest = max(needed, spec.min_frames, overlap + 1)
+    num_frames = _whole(shortest, spec)
+    # What rounding up added to each may make the last of very many needless.
+    beyond = total - (num_frames - lead)
+    count = max(at_least, 1 + max(0, math.ceil(beyond / (num_frames - overlap))))
+    start = part.start
+    for number in range(count):
+        new = num_frames - (overlap if number else lead)
+        kept = min(new, part.end - start)
+        yield kept, start, num_frames
+        start += kept
+
+
+def segment_seed(seed: int, index: int) -> int:
+    """The seed of segment ``index``: the job's own for the first, derived ones after it.
+
+    One seed for all segments would repeat its artefacts in each.
+    """
+    if index == 0:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"{seed}:{index}".encode()).digest()[:6])

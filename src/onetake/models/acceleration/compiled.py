@@ -1,0 +1,55 @@
+"""Compiled blocks: pointwise work is fused, and 8-bit numbers are made where they are read.
+
+One graph serves all blocks of a transformer, since they differ in their weights alone; what is
+outside of them stays as it is. Of the decoder what lies between its convolutions is compiled: one
+graph of it all would take half as much memory again (docs/LOG.md).
+"""
+
+import importlib
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from onetake.models.spec import VideoModel
+
+_RECOMPILATIONS = 32  # sizes and lengths of jobs; torch's own 8 would fall back to none at all
+
+
+def apply(model: VideoModel) -> str:
+    """Have them compiled when they first run."""
+    refused = refusal(model)
+    if refused:
+        return f"not compiled: {refused}"
+    torch._dynamo.config.recompile_limit = _RECOMPILATIONS  # noqa: SLF001 - its documented place
+    for transformer in model.transformers:
+        for block in transformer.blocks:
+            block.compile(fullgraph=True)
+    model.decoder.compile()
+    return "the transformer's blocks, and what lies between the decoder's convolutions"
+
+
+def can_compile() -> bool:
+    """Whether Triton has what it needs of C: a compiler, or the image's file, which it is given."""
+    if any(map(shutil.which, (os.environ.get("CC", ""), "gcc", "clang"))):
+        return True
+    triton = find_spec("triton")
+    home = Path(triton.origin).parent if triton and triton.origin else Path("/nonexistent")
+    built = next((home / "backends" / "nvidia").glob("cuda_utils.*.so"), None)
+    if built is None:
+        return False
+    importlib.import_module("triton.knobs").build.impl = lambda *_: str(built)
+    return True
+
+
+def refusal(model: VideoModel) -> str:
+    """Why blocks cannot be compiled here, or nothing."""
+    if not torch.cuda.is_available():
+        return "there is no GPU"
+    if model.placement.startswith("streamed"):
+        return "its weights go through the card"
+    if not can_compile():
+        return "Triton finds no C compiler"
+    return ""

@@ -1,0 +1,10 @@
+"""The least of the card's memory: weights go through it, and it decodes in tiles."""
+
+from onetake.models.spec import VideoModel
+
+
+def apply(model: VideoModel) -> str:
+    """Take every way to less memory that the model has; out of memory takes them one by one."""
+    while model.lean():
+        pass
+    return model.placement

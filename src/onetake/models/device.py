@@ -1,0 +1,42 @@
+"""The GPU as torch sees it; torch is imported when it is asked for."""
+
+import gc
+from functools import cache
+
+
+@cache
+def card_name() -> str | None:
+    """The name of the GPU, or None."""
+    import torch  # noqa: PLC0415 - seconds of import that schema, plan errors and tables do without
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+
+
+def card_gib() -> float:
+    """Memory of the GPU that this process may use, in GiB; without one, enough for anything."""
+    if card_name() is None:
+        return float("inf")
+    import torch  # noqa: PLC0415 - see card_name
+
+    share = torch.cuda.get_per_process_memory_fraction()
+    return float(share * torch.cuda.get_device_properties(0).total_memory / (1 << 30))
+
+
+def card_steady_gib() -> float | None:
+    """What stays on the GPU between jobs, in GiB: weights, encoded prompts; None without one."""
+    if card_name() is None:
+        return None
+    import torch  # noqa: PLC0415 - see card_name
+
+    return float(torch.cuda.memory_allocated(0) / (1 << 30))
+
+
+def free() -> None:
+    """Give back the memory of what was let go: pipelines hold themselves in cycles."""
+    import torch  # noqa: PLC0415 - see card_name
+
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()  # see load
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,86 @@
+"""Where weights are found, and how a model of the table is loaded; torch is not needed before."""
+
+import gc
+import importlib
+from itertools import islice
+
+from onetake.models.catalogue import MODELS
+from onetake.models.device import card_name, free
+from onetake.models.spec import DenoiseRequest, ModelSpec, VideoModel
+from onetake.models.weights.manifest import check_weights
+from onetake.models.weights.places import find_weights, weights_revision
+from onetake.runtime.errors import SettingsError, StageError
+from onetake.runtime.settings import Settings
+from onetake.runtime.stopwatch import Stopwatch
+
+_WARM_LATENTS = 3  # the first, which is decoded by itself, and two of the others
+
+
+def load(
+    spec: ModelSpec,
+    settings: Settings,
+    watch: Stopwatch | None = None,
+    *,
+    eight_bit: bool = False,
+) -> VideoModel:
+    """Load ``spec`` onto the GPU, or the CPU where there is none; ``watch`` times the stages.
+
+    Raises:
+        SettingsError: its files are missing or damaged.
+        DeviceError: it does not fit.
+    """
+    watch = watch or Stopwatch()
+    rows = [spec, *([MODELS[spec.base]] if spec.base else [])]
+    found = [find_weights(row, settings, eight_bit=eight_bit) for row in rows]
+    folders = tuple(folder for folder in found if folder)
+    if len(folders) < len(rows):
+        raise SettingsError("ONETAKE_WEIGHTS_DIR", f"holds no weights of {spec.name}")
+    with watch.stage("check weights"):
+        for folder in folders:
+            check_weights(folder)
+    with watch.stage("import"):
+        hush()
+        module = importlib.import_module(spec.module)
+    with watch.stage("load"):
+        free()
+        model: VideoModel = module.load(spec, folders, weights_revision(folders[0]))
+        gc.freeze()  # what stays for good is not looked through after every job
+    return model
+
+
+def warm_up(model: VideoModel) -> None:
+    """Few steps of the model's default clip and its first frames: on a card, what is compiled.
+
+    Raises:
+        StageError: it makes none, or DeviceError: the card fails.
+    """
+    spec = model.spec
+    width, height = spec.sizes[0]
+    request = DenoiseRequest(
+        prompt="a product",
+        negative_prompt="",
+        width=width,
+        height=height,
+        # Graphs are of a length, so that of most jobs; on a CPU the shortest will do.
+        num_frames=spec.max_frames if card_name() else spec.min_frames,
+        num_inference_steps=spec.num_inference_steps if spec.distilled else 2,
+        guidance_scale=spec.guidance_scale,
+        flow_shift=spec.flow_shift,
+        seed=0,
+    )
+    batches = islice(model.decode(model.denoise(request, lambda _step: None)), _WARM_LATENTS)
+    frames = [len(batch) for batch in batches]
+    expected = [1] + [spec.frame_step] * (_WARM_LATENTS - 1)
+    if frames != expected:
+        raise StageError("boot", f"{spec.name} made {frames} frames, not {expected}")
+
+
+def hush() -> None:
+    """Keep the libraries' advice and loading bars from between the worker's own lines.
+
+    Before the models' modules are imported, since some of the advice is given by that.
+    """
+    for name in ("diffusers", "transformers"):
+        logs = importlib.import_module(f"{name}.utils.logging")
+        logs.set_verbosity_error()
+        logs.disable_progress_bar()

@@ -1,0 +1,36 @@
+"""Where a model's parts are while it works, and what that takes of the card: arithmetic alone.
+
+The peak is the weights that stay on the card and the larger of two working memories: a forward's,
+which grows with the number of tokens, and the decoder's, which grows with the picture alone. Both
+stand in the model table, for its first size and longest segment, and agree to 10% with what
+bench/memory.py, bench/models.py and bench/profiles.py measured.
+"""
+
+from onetake.models.spec import ModelSpec
+from onetake.runtime.profiles import Profile
+
+# The fastest first; of what is streamed, each layer is on the card while it computes.
+RESIDENT, TEXT_STREAMED, STREAMED = "resident", "text encoder streamed", "streamed"
+_USABLE = 0.97  # of a card: CUDA's own share
+
+
+def peaks(
+    spec: ModelSpec, profile: Profile, size: tuple[int, int], num_frames: int
+) -> dict[str, float]:
+    """GiB of the card by placement, for a segment of (width, height) and ``num_frames``."""
+    pixels = size[0] * size[1] / (spec.sizes[0][0] * spec.sizes[0][1])
+    latents, most = ((n - 1) // spec.frame_step + 1 for n in (num_frames, spec.max_frames))
+    denoise = spec.denoise_gib * pixels * latents / most
+    if profile.streamed:
+        return {STREAMED: spec.vae_gib + max(denoise, spec.tile_gib)}
+    bytes_a_weight = 0.5 if profile.eight_bit else 1.0  # of bf16's
+    text, transformer = (bytes_a_weight * w for w in (spec.text_encoder_gib, spec.transformer_gib))
+    streamed = spec.vae_gib + max(denoise, spec.decode_gib * pixels)
+    text_streamed = streamed + transformer
+    return {RESIDENT: text_streamed + text, TEXT_STREAMED: text_streamed, STREAMED: streamed}
+
+
+def fitting(peaks_gib: dict[str, float], card_gib: float) -> tuple[str, float] | None:
+    """The first placement that fits a card, and its peak; None if none does."""
+    usable = _USABLE * card_gib
+    return next((row for row in peaks_gib.items() if row[1] <= usable), None)

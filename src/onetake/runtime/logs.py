@@ -1,0 +1,67 @@
+"""The worker's log: JSON lines in production, plain ones elsewhere.
+
+No prompt, key, signed link or path is written unless `ONETAKE_DEBUG` asks for it: an error is its
+code and where in the code it was, without the texts that libraries put into theirs.
+"""
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from pathlib import Path
+
+from onetake.runtime.settings import Settings
+
+_job: ContextVar[str] = ContextVar("job", default="")
+# Their warnings hold addresses, signed ones among them.
+_TALKATIVE = ("urllib3", "botocore", "boto3", "s3transfer", "asyncio", "aiohttp")
+
+
+@contextmanager
+def about(job: str) -> Iterator[None]:
+    """Name the job in every line that is logged inside."""
+    token = _job.set(job)
+    try:
+        yield
+    finally:
+        _job.reset(token)
+
+
+def set_up(settings: Settings) -> None:
+    """Send the log to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines(as_json=settings.production, debug=settings.debug))
+    # The SDK has set up the root logger already: force.
+    logging.basicConfig(
+        level=logging.DEBUG if settings.debug else logging.INFO, handlers=[handler], force=True
+    )
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING if settings.debug else logging.CRITICAL)
+
+
+class _Lines(logging.Formatter):
+    def __init__(self, *, as_json: bool, debug: bool) -> None:
+        super().__init__()
+        self._as_json, self._debug = as_json, debug
+
+    def format(self, record: logging.LogRecord) -> str:
+        said = {"job": _job.get(), "message": record.getMessage()}
+        if record.exc_info and record.exc_info[1]:
+            said["error"] = self._error(record.exc_info[1])
+        said = {name: text for name, text in said.items() if text}
+        if not self._as_json:
+            return f"{record.levelname} {' | '.join(said.values())}"
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        return json.dumps({"time": time, "level": record.levelname, **said})
+
+    def _error(self, error: BaseException) -> str:
+        if self._debug:
+            detail = getattr(error, "detail", "")
+            return "".join([*traceback.format_exception(error), detail])
+        places = traceback.extract_tb(error.__traceback__)[::-1]
+        way = " < ".join(f"{Path(at.filename).name}:{at.lineno}" for at in places)
+        return f"{type(error).__name__} at {way}"

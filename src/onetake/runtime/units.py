@@ -1,0 +1,3 @@
+"""Units that several packages count in."""
+
+GIB = 1 << 30  # bytes

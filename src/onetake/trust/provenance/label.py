@@ -1,0 +1,57 @@
+"""What everybody can see: words or a logo in the lower right corner of every frame."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from onetake.media.frames import FrameBatch
+
+_HEIGHT, _MARGIN = 1 / 24, 1 / 40  # of the shorter side
+_OPACITY = 0.75
+
+
+class Label:
+    """A picture with transparency, blended over frames of one size."""
+
+    def __init__(self, size: tuple[int, int], *, words: str = "", logo: Path | None = None) -> None:
+        """For frames of ``size`` (width, height); ``words``, or a PNG at most a quarter wide."""
+        short = min(size)
+        height = max(9, round(short * _HEIGHT))
+        picture = _scaled(logo, 2 * height, size[0] // 4) if logo else _written(words, height)
+        picture.thumbnail(size)
+        margin = round(short * _MARGIN)
+        right, bottom = size[0] - margin, size[1] - margin
+        self._left = max(0, right - picture.width)
+        self._top = max(0, bottom - picture.height)
+        pixels = np.asarray(picture, np.float32)
+        self._alpha = pixels[..., 3:] / 255 * (1 if logo else _OPACITY)
+        self._light = pixels[..., :3] * self._alpha
+
+    def over(self, frames: FrameBatch) -> FrameBatch:
+        """Frames uint8 [n, height, width, 3] with it on them."""
+        marked = frames.copy()
+        height, width = self._alpha.shape[:2]
+        part = marked[:, self._top : self._top + height, self._left : self._left + width]
+        part[:] = (part * (1 - self._alpha) + self._light + 0.5).astype(np.uint8)
+        return marked
+
+
+def _written(words: str, height: int) -> Image.Image:
+    """White words with a dark edge, so that they are read on any ground."""
+    font = ImageFont.load_default(height)
+    edge = max(1, height // 12)
+    box = font.getbbox(words, stroke_width=edge)
+    picture = Image.new("RGBA", (round(box[2] - box[0]), round(box[3] - box[1])), (0, 0, 0, 0))
+    ImageDraw.Draw(picture).text(
+        (-box[0], -box[1]), words, (255, 255, 255, 255), font, stroke_width=edge,
+        stroke_fill=(0, 0, 0, 255),
+    )  # fmt: skip
+    return picture
+
+
+def _scaled(logo: Path, height: int, width: int) -> Image.Image:
+    picture = Image.open(logo).convert("RGBA")
+    factor = min(height / picture.height, width / picture.width)
+    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    return picture.resize(size, Image.Resampling.LANCZOS)
