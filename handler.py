@@ -20,6 +20,7 @@ from onetake.entrypoints.runpod.runner import Runner
 from onetake.runtime import logs
 from onetake.runtime.errors import OnetakeError
 from onetake.runtime.settings import Settings
+from onetake.takes.fitness import checks_of
 from onetake.takes.worker import Worker
 
 
@@ -61,6 +62,6 @@ if __name__ == "__main__":
         """One job of RunPod's: its ``input`` in, the result or an ``error`` out."""
         return await runner(job)
 
-    for check in ready.checks():
+    for check in checks_of(ready):
         runpod.serverless.register_fitness_check(check)
     runpod.serverless.start({"handler": handler, "concurrency_modifier": runner.before_take})

@@ -34,7 +34,7 @@ from onetake.runtime.settings import Settings
 from onetake.runtime.stopwatch import Stopwatch
 from onetake.seams.meter import SeamMeter
 from onetake.takes import chain
-from onetake.takes.story import plan_job
+from onetake.takes.planning import plan_job
 from training.captions import MOVEMENTS, Scene, caption, names
 from training.clips import draw as draw_clips
 from training.clips import make_clips, random_scenes, with_movement
@@ -43,7 +43,7 @@ from training.judge import Judge, load_judge
 RESULTS = Path(__file__).parent / "results"  # chaining.json; other sets of takes beside it
 PICTURE = Path(__file__).parents[1] / "docs" / "chaining.png"
 PLAIN = {"retries": 0, "colour_match": 0.0, "history_noise": 0.0}
-GUIDED = {"guidance_scale": catalogue.MODELS["tiny"].guidance_scale}  # every segment alike
+GUIDED = {"guidance_scale": catalogue.MODELS["tiny"].sampling.guidance_scale}  # every segment alike
 DRAWN = "drawn, without seams"  # what the figures say of true clips
 # A way: the job's options, and whether the overlap is faded into.
 WAYS: dict[str, tuple[dict[str, Any], bool]] = {

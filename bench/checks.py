@@ -16,13 +16,13 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
-from onetake.delivery.publish import Files
+from onetake.delivery.publish import TakeFiles
 from onetake.jobs.plan import Plan
 from onetake.jobs.request import Job
 from onetake.media.frames import FrameBatch
 from onetake.runtime.settings import Settings
 from onetake.takes.encoding import encode_take
-from onetake.takes.story import plan_job
+from onetake.takes.planning import plan_job
 from onetake.trust.policy import Policy
 from onetake.trust.safety.check import Safeguard
 from onetake.trust.safety.prompts import categories_of
@@ -50,7 +50,7 @@ def seconds(frames: FrameBatch, plan: Plan, job: Job, policy: Policy) -> float:
     """From the first frame to the verdict on an encoded take."""
     safeguard = Safeguard(policy, job)
     with TemporaryDirectory() as folder:
-        files = Files(Path(folder), "take", job.output.container)
+        files = TakeFiles(Path(folder), "take", job.output.container)
         started = time.perf_counter()
         with safeguard.watch(plan) as watch:
             batches = np.array_split(frames, len(frames) // BATCH)

@@ -27,8 +27,8 @@ def decode_tflop(spec: ModelSpec) -> float:
     with torch.device("meta"):
         vae = AutoencoderKLWan.from_config(json.loads(path.read_text()) if path else {})
         scale = vae.config.scale_factor_spatial
-        width, height = spec.sizes[0]
-        latent_frames = (spec.max_frames - 1) // spec.frame_step + 1
+        width, height = spec.segment.sizes[0]
+        latent_frames = (spec.segment.max_frames - 1) // spec.segment.frame_step + 1
         shape = (1, vae.config.z_dim, latent_frames, height // scale, width // scale)
         latents = torch.empty(shape)
     with torch.no_grad(), FlopCounterMode(display=False) as counted:

@@ -37,7 +37,8 @@ from onetake.media.probe import read_frames
 from onetake.models import catalogue, loader
 from onetake.models.spec import DenoiseRequest, VideoModel
 from onetake.runtime.settings import Settings
-from onetake.trust.provenance.invisible import FALSE_ALARM, InvisibleMark, best_guess
+from onetake.trust.provenance.invisible import InvisibleMark
+from onetake.trust.provenance.invisible_reader import FALSE_ALARM, best_guess
 from training.captions import caption
 from training.clips import draw, make_clips, random_scenes
 
@@ -83,7 +84,14 @@ def take(number: int, size: tuple[int, int]) -> FrameBatch:
     model, rng = tiny(), random.Random(number)  # noqa: S311 - clips, not secrets
     prompt = caption(random_scenes(1, rng)[0], rng, full=True)
     asked = DenoiseRequest(
-        prompt, "", *size, FRAMES, STEPS, model.spec.guidance_scale, model.spec.flow_shift, number
+        prompt,
+        "",
+        *size,
+        FRAMES,
+        STEPS,
+        model.spec.sampling.guidance_scale,
+        model.spec.sampling.flow_shift,
+        number,
     )
     return np.concatenate(list(model.decode(model.denoise(asked, lambda _step: None))))
 

@@ -34,8 +34,8 @@ def measured(profile: str) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for (width, height), frames in ((size, count) for size in SIZES for count in FRAMES):
         asked = DenoiseRequest(
-            "a red bottle", "", width, height, frames, 1, model.spec.guidance_scale,
-            model.spec.flow_shift, 1,
+            "a red bottle", "", width, height, frames, 1, model.spec.sampling.guidance_scale,
+            model.spec.sampling.flow_shift, 1,
         )  # fmt: skip
         found = {}
         device.free()

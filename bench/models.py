@@ -37,10 +37,10 @@ def one(name: str, way: str, card_gib: float) -> dict[str, object]:
     try:
         loaded, found = load(way, name=name, card_gib=card_gib)
         spec = loaded[0] if way == STOCK else loaded.spec
-        width, height = spec.sizes[0]
+        width, height = spec.segment.sizes[0]
         asked = DenoiseRequest(
-            "a red bottle", "", width, height, spec.max_frames, STEPS, spec.guidance_scale,
-            spec.flow_shift, 1,
+            "a red bottle", "", width, height, spec.segment.max_frames, STEPS, spec.sampling.guidance_scale,
+            spec.sampling.flow_shift, 1,
         )  # fmt: skip
         run = loaded[1] if way == STOCK else lambda asked: measure.measure(loaded, asked)
         return row | found | {"job": run(asked)}

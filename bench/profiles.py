@@ -71,18 +71,18 @@ def one(way: str, jobs: int, steps: int | None, layers: int | None) -> Figures:
     started = time.monotonic()
     if way == STOCK:
         spec, run = loaded
-        run(_request(spec, spec.min_frames, 2))
+        run(_request(spec, spec.segment.min_frames, 2))
     else:
         loader.warm_up(loaded)
         spec, run = loaded.spec, partial(measure.measure, loaded)
     found["warm up"] = time.monotonic() - started
-    request = _request(spec, spec.max_frames, spec.num_inference_steps)
+    request = _request(spec, spec.segment.max_frames, spec.sampling.num_inference_steps)
     return {"profile": way, **found, "jobs": [run(request) for _ in range(jobs)]}
 
 
 def _request(spec: ModelSpec, frames: int, steps: int) -> DenoiseRequest:
-    width, height = spec.sizes[0]
-    guidance, shift = spec.guidance_scale, spec.flow_shift
+    width, height = spec.segment.sizes[0]
+    guidance, shift = spec.sampling.guidance_scale, spec.sampling.flow_shift
     return DenoiseRequest(PROMPT, "", width, height, frames, steps, guidance, shift, 1)
 
 

@@ -86,8 +86,8 @@ def requests(count: int, steps: int) -> tuple[list[DenoiseRequest], list[tuple[i
     scenes = random_scenes(count, rng, keep_out=True)
     asked = [
         DenoiseRequest(
-            caption(scene, rng, full=True), "", 128, 128, 33, steps, SPEC.guidance_scale,
-            SPEC.flow_shift, seed,
+            caption(scene, rng, full=True), "", 128, 128, 33, steps, SPEC.sampling.guidance_scale,
+            SPEC.sampling.flow_shift, seed,
         )
         for seed, scene in enumerate(scenes)
     ]  # fmt: skip
@@ -120,8 +120,11 @@ def compare(count: int, steps: int, names: list[str]) -> list[dict[str, object]]
     ]
     for name in names:
         make, spec = ours(name)
-        if spec.distilled:
-            given = {"num_inference_steps": spec.num_inference_steps, "guidance_scale": 1.0}
+        if spec.sampling.distilled:
+            given = {
+                "num_inference_steps": spec.sampling.num_inference_steps,
+                "guidance_scale": 1.0,
+            }
             found = [make(replace(request, **given)) for request in asked]
         else:
             found = [make(request) for request in asked]
@@ -129,7 +132,7 @@ def compare(count: int, steps: int, names: list[str]) -> list[dict[str, object]]
         rows.append(
             {
                 "profile": name,
-                "steps": spec.num_inference_steps if spec.distilled else steps,
+                "steps": spec.sampling.num_inference_steps if spec.sampling.distilled else steps,
                 "clips": count,
                 "accuracy": accuracy(found, truth),
                 "psnr_mean": round(mean(decibels), 1),
@@ -145,6 +148,6 @@ if __name__ == "__main__":
     parser.add_argument("--clips", type=int, default=40)
     options = parser.parse_args()
     torch.set_num_threads(2)
-    found = compare(options.clips, SPEC.num_inference_steps, [*profiles.PROFILES, E4M3])
+    found = compare(options.clips, SPEC.sampling.num_inference_steps, [*profiles.PROFILES, E4M3])
     found += compare(options.clips, LONG, ["exact", "balanced", E4M3])
     RESULTS.write_text(json.dumps({"model": "tiny", "rows": found}, indent=1) + "\n")

@@ -30,7 +30,7 @@ TEXT_HEIGHT, GAP = 22, 4  # pixels
 def frames_of(worker: Worker, asked: dict[str, Any]) -> list[Image.Image]:
     """Frames at equal distances from the first to the last of a take."""
     asked = {**asked, "duration": DURATION}
-    result = make_take(worker, worker.ledger(), "picture", asked, Control())
+    result = make_take(worker, worker.answered_jobs(), "picture", asked, Control())
     with av.open(str(worker.settings.output_dir / "picture.mp4")) as file:
         frames = [frame.to_image() for frame in file.decode(video=0)]
     return [frames[i * (result.num_frames - 1) // (COLUMNS - 1)] for i in range(COLUMNS)]

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from onetake.delivery.checkpoints import SavedSegments
+from onetake.delivery.checkpoints import Checkpoints
 from onetake.models.families.wan.model import WanModel
 from onetake.runtime.errors import JobError
 
-ASKED = {"prompt": "a red bottle", "duration": 5}
+REQUEST = {"prompt": "a red bottle", "duration": 5}
 
 
 @pytest.fixture
@@ -21,9 +21,9 @@ def latents() -> torch.Tensor:
     return torch.randn(1, 48, 3, 4, 6)
 
 
-def saved(root: Path, asked: Any = ASKED, name: str = "job") -> SavedSegments:
+def saved(root: Path, request: Any = REQUEST, name: str = "job") -> Checkpoints:
     """What a job finds."""
-    return SavedSegments(root, name, asked)
+    return Checkpoints(root, name, request)
 
 
 def test_they_come_back_to_the_bit(tmp_path: Path, tiny: WanModel, latents: torch.Tensor) -> None:
@@ -46,11 +46,11 @@ def test_another_name_may_resume_them(
     first = saved(tmp_path)
     first.begin(7)
     first.save(0, tiny, latents)
-    other = saved(tmp_path, {**ASKED, "resume": "job"}, "other")
+    other = saved(tmp_path, {**REQUEST, "resume": "job"}, "other")
     assert (other.seed, other.load(0, tiny) is not None) == (7, True)
     other.clear()
     with pytest.raises(JobError, match="nothing is kept"):
-        saved(tmp_path, {**ASKED, "resume": "job"}, "other")
+        saved(tmp_path, {**REQUEST, "resume": "job"}, "other")
 
 
 def test_another_request_of_that_name_starts_anew(tmp_path: Path, tiny: WanModel) -> None:
@@ -58,7 +58,7 @@ def test_another_request_of_that_name_starts_anew(tmp_path: Path, tiny: WanModel
     first = saved(tmp_path)
     first.begin(7)
     first.save(0, tiny, torch.zeros(1))
-    other = saved(tmp_path, {**ASKED, "duration": 6})
+    other = saved(tmp_path, {**REQUEST, "duration": 6})
     assert (other.seed, other.load(0, tiny)) == (None, None)
     assert not (tmp_path / "job").exists()
 

@@ -19,7 +19,8 @@ import pytest
 import requests
 
 from onetake.delivery.storage import DIFFERS, open_job_store, open_store
-from onetake.delivery.storage.s3 import S3Store, _endpoint
+from onetake.delivery.storage.s3.access import without_bucket
+from onetake.delivery.storage.s3.bucket import S3Store
 from onetake.runtime.errors import JobError, StageError
 from onetake.runtime.settings import Settings
 from tests.support.servers import free_port, rclone, seaweedfs
@@ -86,13 +87,13 @@ def proxy(
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             if self.command == "PUT":
                 body = spoil_file(body)
-            ours = {"content-length", "expect", "connection"}
-            headers = {k: v for k, v in self.headers.items() if k.lower() not in ours}
+            dropped = {"content-length", "expect", "connection"}
+            headers = {k: v for k, v in self.headers.items() if k.lower() not in dropped}
             with contextlib.closing(http.client.HTTPConnection(urlsplit(upstream).netloc)) as store:
                 store.request(self.command, self.path, body or None, headers)
                 response = store.getresponse()
-                theirs = {k.lower(): v for k, v in response.getheaders()}
-                answer = Answer(self.command, response.status, theirs, response.read())
+                received = {k.lower(): v for k, v in response.getheaders()}
+                answer = Answer(self.command, response.status, received, response.read())
             spoil_answer(answer)
             if self.command != "HEAD":  # whose length is that of an object it does not send
                 answer.headers["content-length"] = str(len(answer.body))
@@ -145,14 +146,14 @@ def clip(tmp_path: Path) -> Path:
 def store(url: str, *, key: str = KEY, secret: str = SECRET, bucket: str = BUCKET,
           expiry: int = 600) -> S3Store:  # fmt: skip
     """The store that the environment would give."""
-    made = open_store(
+    opened = open_store(
         Settings(
             BUCKET_ENDPOINT_URL=url, BUCKET_ACCESS_KEY_ID=key, BUCKET_SECRET_ACCESS_KEY=secret,
             BUCKET_NAME=bucket, link_expiry=expiry,
         )
     )  # fmt: skip
-    assert isinstance(made, S3Store)
-    return made
+    assert isinstance(opened, S3Store)
+    return opened
 
 
 def test_a_link_gives_the_file_back(endpoint: str, clip: Path) -> None:
@@ -319,8 +320,8 @@ def test_a_store_that_tells_of_another_file_is_refused(
         proxy(endpoint, spoil_answer=answered) as url,
         pytest.raises(StageError, match=DIFFERS),
     ):
-        store(url).put(clip, "told.mp4", "video/mp4")
-    assert store(endpoint).read("told.mp4") is None
+        store(url).put(clip, "other.mp4", "video/mp4")
+    assert store(endpoint).read("other.mp4") is None
 
 
 @pytest.mark.parametrize(
@@ -398,8 +399,8 @@ def test_a_store_that_does_not_show_what_it_took(
 
 def test_a_missing_bucket_is_no_missing_object(rclone_endpoint: str) -> None:
     """Reading and deleting tell a bucket that is not there from an object that is not there."""
-    there, gone = store(rclone_endpoint), store(rclone_endpoint, bucket="gone")
-    assert there.read("none.json") is None
+    present, gone = store(rclone_endpoint), store(rclone_endpoint, bucket="gone")
+    assert present.read("none.json") is None
     for use in (gone.read, gone.delete):
         with pytest.raises(StageError, match="the bucket does not exist; check BUCKET_NAME"):
             use("none.json")
@@ -430,8 +431,8 @@ def test_no_error_shows_a_key(endpoint: str, clip: Path) -> None:
 
     clip.write_bytes(b"short")
     with proxy(endpoint, spoil_answer=tell) as url:
-        told = store(url)
-        for use in (lambda: told.put(clip, "a.mp4", "video/mp4"), lambda: told.read("a.mp4")):
+        bucket = store(url)
+        for use in (lambda: bucket.put(clip, "a.mp4", "video/mp4"), lambda: bucket.read("a.mp4")):
             with pytest.raises(StageError) as raised:
                 use()
             assert "*** is not known, nor is ***" in raised.value.detail
@@ -450,11 +451,11 @@ def test_a_key_with_a_line_break_is_not_shown(endpoint: str) -> None:
 
 def test_a_store_shows_no_key(endpoint: str) -> None:
     """Neither a store nor what it is made of shows the key or the secret when it is printed."""
-    made = store(endpoint)
-    for shown in (repr(made), str(made), repr(vars(made))):
+    opened = store(endpoint)
+    for shown in (repr(opened), str(opened), repr(vars(opened))):
         assert KEY not in shown
         assert SECRET not in shown
-    assert "S3Store" in repr(made)
+    assert "S3Store" in repr(opened)
 
 
 def s3_config(url: str, **changed: object) -> dict[str, object]:
@@ -469,14 +470,14 @@ def test_a_job_may_bring_its_bucket(endpoint: str, clip: Path) -> None:
     settings = Settings(
         allow_private_inputs=True, link_expiry=600, BUCKET_PREFIX="ours/", BUCKET_NAME="other"
     )
-    asked: list[str] = []
-    made = open_job_store(s3_config(endpoint, region=None), settings, asked.append)
-    link = made.put(clip, "job.mp4", "video/mp4")
+    hosts: list[str] = []
+    opened = open_job_store(s3_config(endpoint, region=None), settings, hosts.append)
+    link = opened.put(clip, "job.mp4", "video/mp4")
     assert requests.get(link, timeout=10).content == b"frames"
     assert urlsplit(link).path == f"/{BUCKET}/ours/job.mp4"
     assert parse_qs(urlsplit(link).query)["X-Amz-Expires"] == ["600"]
-    assert made.read("job.mp4") == b"frames"
-    assert asked == []
+    assert opened.read("job.mp4") == b"frames"
+    assert hosts == []
 
 
 @pytest.mark.parametrize(
@@ -491,10 +492,10 @@ def test_a_job_may_bring_its_bucket(endpoint: str, clip: Path) -> None:
 )
 def test_a_job_reaches_public_hosts_only(url: str, host: str) -> None:
     """The host that is asked about is the one connected to, the bucket's name taken off."""
-    asked: list[str] = []
-    made = open_job_store(s3_config(url), Settings(), lambda name: not asked.append(name))
-    assert asked == [host]
-    assert urlsplit(made.link("a.mp4")).hostname == host
+    hosts: list[str] = []
+    opened = open_job_store(s3_config(url), Settings(), lambda name: not hosts.append(name))
+    assert hosts == [host]
+    assert urlsplit(opened.link("a.mp4")).hostname == host
     with pytest.raises(JobError) as raised:
         open_job_store(s3_config(url), Settings(), lambda _: False)
     assert str(raised.value) == (
@@ -583,9 +584,9 @@ def test_a_refused_job_bucket_names_its_field(
     """What a job's bucket refuses is the job's to check, and its error shows no value."""
     clip.write_bytes(b"short")
     config = s3_config(request.getfixturevalue(server), **{field: value})
-    made = open_job_store(config, Settings(allow_private_inputs=True), lambda _: True)
+    opened = open_job_store(config, Settings(allow_private_inputs=True), lambda _: True)
     with pytest.raises(StageError, match=rf"check s3Config\.{field}$") as raised:
-        made.put(clip, "job.mp4", "video/mp4")
+        opened.put(clip, "job.mp4", "video/mp4")
     for word in (str(config["accessId"]), str(config["accessSecret"])):
         assert word not in f"{raised.value} {raised.value.detail}"
 
@@ -600,4 +601,4 @@ def test_a_refused_job_bucket_names_its_field(
 )
 def test_the_bucket_may_stand_in_the_endpoint(url: str, expected: str) -> None:
     """RunPod's examples put the bucket before the host; it is not doubled."""
-    assert _endpoint(url, BUCKET) == expected
+    assert without_bucket(url, BUCKET) == expected

@@ -25,10 +25,15 @@ def bucket(endpoint: str) -> Store:
     )
 
 
-@pytest.fixture(params=STORES)
+def row(module: str) -> str:
+    """The last word of a module of the table, for tests' names."""
+    return module.rpartition(".")[2]
+
+
+@pytest.fixture(params=STORES, ids=row)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """Each store of the table, empty."""
-    if request.param == "local":
+    if row(request.param) == "local":
         yield open_store(Settings(output_dir=tmp_path / "outputs"))
         return
     served = tmp_path / "served"
@@ -37,10 +42,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         yield bucket(endpoint)
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=STORES, ids=row)
 def broken(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """Each store of the table, where nothing can be done."""
-    if request.param == "s3":
+    if row(request.param) == "s3":
         return bucket(f"http://127.0.0.1:{free_port()}")
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     return open_store(Settings(output_dir=tmp_path / "circle"))

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from onetake.delivery.storage.local import LocalStore
-from onetake.media.fetch import source as inputs
+from onetake.media.fetch import guard
+from onetake.media.fetch import source as sources
 from onetake.runtime.settings import Settings
 from onetake.takes.worker import Worker
 from tests.support.bad_fields import FIELDS, uri
@@ -136,9 +137,9 @@ def test_private_addresses_are_refused(site: Site, settings: Settings, tmp_path:
 )  # fmt: skip
 def test_private_addresses_in_disguise(address: str) -> None:
     """IPv4 inside IPv6, metadata hosts, multicast and link-local are not public."""
-    assert not inputs._is_public(address)
-    assert inputs._is_public("8.8.8.8")
-    assert inputs._is_public("2606:4700:4700::1111")
+    assert not guard._is_public(address)
+    assert guard._is_public("8.8.8.8")
+    assert guard._is_public("2606:4700:4700::1111")
 
 
 @pytest.mark.parametrize("drip", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n\x89PNG"])
@@ -146,7 +147,7 @@ def test_a_server_that_drips_is_given_up(
     drip: bytes, refuse: Callable[[object], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A byte now and then, in the headers or the body, does not hold the worker."""
-    monkeypatch.setattr(inputs, "DEADLINE", 0.5)
+    monkeypatch.setattr(sources, "DEADLINE", 0.5)
     done = threading.Event()
 
     def serve() -> None:

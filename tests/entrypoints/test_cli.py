@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from onetake.delivery.answered_jobs import Ledger
-from onetake.delivery.publish import Files
+from onetake.delivery.answered_jobs import AnsweredJobs
+from onetake.delivery.publish import TakeFiles
 from onetake.delivery.quarantine import Quarantine
 from onetake.delivery.storage.local import LocalStore
 from onetake.entrypoints.cli import app
@@ -51,12 +51,11 @@ def test_recover_delivers_what_was_kept(onetake, tmp_path: Path, monkeypatch) ->
     made = onetake("generate", "--prompt", "a can", *QUICK, "-o", "made/clip.mp4", "--json")
     monkeypatch.setenv("ONETAKE_KEEP_DIR", str(tmp_path / "kept"))
     store = LocalStore(tmp_path / "outputs")
-    ledger = Ledger(store, tmp_path / "kept", tmp_path, Quarantine(store, tmp_path))
+    ledger = AnsweredJobs(store, tmp_path / "kept", tmp_path, Quarantine(store, tmp_path))
     result = Result.model_validate_json(made.stdout)
-    error = ledger.keep(
-        Files(tmp_path / "made", "clip", "mp4"), {}, result, StageError("store", "x")
-    )
-    assert "kept as clip" in str(error)
+    files = TakeFiles(tmp_path / "made", "clip", "mp4")
+    with pytest.raises(StageError, match="kept as clip"):
+        ledger.keep(files, {}, result, StageError("store", "x"))
     ran = onetake("recover")
     assert ran.stdout.strip() == f"clip: {(tmp_path / 'outputs' / 'clip.mp4').as_uri()}"
     assert len(frames_of((tmp_path / "outputs" / "clip.mp4").as_uri())) == 16

@@ -11,12 +11,13 @@ import torch
 
 from onetake.models.catalogue import MODELS
 from onetake.models.families.wan import int8
-from onetake.models.families.wan.model import GIB, place
+from onetake.models.families.wan.model import place
 from onetake.models.loader import load
 from onetake.models.placement import TEXT_STREAMED
 from onetake.models.spec import DenoiseRequest
 from onetake.models.weights.places import small_form
 from onetake.runtime.settings import Settings
+from onetake.runtime.units import GIB
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 CARD_GIB = 24

@@ -35,14 +35,15 @@ def test_totals_are_exact(asked: dict, spec) -> None:
     made = 0
     for segment in plan.segments:
         assert segment.start_frame == made
-        assert segment.num_frames % spec.frame_step == 1
-        assert spec.min_frames <= segment.num_frames <= spec.max_frames
+        assert segment.num_frames % spec.segment.frame_step == 1
+        assert spec.segment.min_frames <= segment.num_frames <= spec.segment.max_frames
         made += segment.new_frames
     assert made >= plan.generated_frames
     # One segment fewer, each as long as the model allows, would be too short.
     fewer = len(plan.segments) - 1
-    longest = spec.max_frames - plan.overlap_frames
-    assert fewer == 0 or fewer * longest + plan.overlap_frames < plan.generated_frames
+    overlap = max(segment.overlap_frames for segment in plan.segments)
+    longest = spec.segment.max_frames - overlap
+    assert fewer == 0 or fewer * longest + overlap < plan.generated_frames
 
 
 storyboards = st.lists(
@@ -67,8 +68,8 @@ def test_a_storyboard_s_parts_follow_each_other(
     for segment in plan.segments:
         assert segment.start_frame == made
         assert 0 < segment.kept_frames <= segment.new_frames
-        assert segment.num_frames % TINY.frame_step == 1
-        assert TINY.min_frames <= segment.num_frames <= TINY.max_frames
+        assert segment.num_frames % TINY.segment.frame_step == 1
+        assert TINY.segment.min_frames <= segment.num_frames <= TINY.segment.max_frames
         asked = parts[segment.part]
         if segment.part > seen:  # it begins its part
             seen = segment.part
@@ -98,8 +99,8 @@ def test_sizes_are_asked_and_legal(width: int, height: int, spec) -> None:
     plan = planned({"width": width, "height": height}, spec)
     assert plan.size == (width, height)
     across, down = plan.generated_size
-    assert across % spec.size_multiple == down % spec.size_multiple == 0
-    area = spec.sizes[0][0] * spec.sizes[0][1]
+    assert across % spec.segment.size_multiple == down % spec.segment.size_multiple == 0
+    area = spec.segment.sizes[0][0] * spec.segment.sizes[0][1]
     assert 0.7 <= across * down / area <= 1.35
     ratio = (across / down) / (width / height)
     assert 0.8 <= ratio <= 1.25
@@ -191,7 +192,7 @@ def test_the_last_segment_ends_on_the_given_frame(length: float, first: dict, ov
     *before, last = plan.segments
     assert (last.ends_on, any(s.ends_on for s in before)) == (True, False)
     assert last.overlap_frames or (first and not before)
-    assert 0 <= last.new_frames - last.kept_frames < TINY.frame_step
+    assert 0 <= last.new_frames - last.kept_frames < TINY.segment.frame_step
     assert sum(s.kept_frames for s in plan.segments) == plan.generated_frames
     assert last.start_frame + last.kept_frames == plan.generated_frames
 
@@ -206,12 +207,12 @@ def test_a_loop_gives_its_last_latent_away(overlap: int, given: dict[str, str]) 
         last = segments[-1]
         assert last.ends_on
         assert len(segments) > 1
-        assert last.num_frames == last.overlap_frames + last.kept_frames + TINY.frame_step
+        assert last.num_frames == last.overlap_frames + last.kept_frames + TINY.segment.frame_step
         assert sum(segment.kept_frames for segment in segments) == length
         for segment in segments:
             assert 0 < segment.kept_frames <= segment.new_frames
-            assert TINY.min_frames <= segment.num_frames <= TINY.max_frames
-            assert segment.num_frames % TINY.frame_step == 1
+            assert TINY.segment.min_frames <= segment.num_frames <= TINY.segment.max_frames
+            assert segment.num_frames % TINY.segment.frame_step == 1
 
 
 @given(

@@ -11,9 +11,9 @@ import av
 import numpy as np
 import pytest
 
-from onetake.jobs.request import Output
-from onetake.media import encoder as encode
+from onetake.media import encoder as encoder_module
 from onetake.media.encoder import VideoEncoder, choose_encoder, write_poster
+from onetake.media.formats import VideoFormat
 from onetake.runtime.errors import EncodeError
 
 SIZE = (320, 180)
@@ -27,9 +27,11 @@ def moving_square(count: int) -> Iterator[np.ndarray]:
     return (frames[start : start + 4] for start in range(0, count, 4))
 
 
-def written(path: Path, output: Output, fps: Fraction = Fraction(24), count: int = 21) -> Path:
+def written(
+    path: Path, video_format: VideoFormat, fps: Fraction = Fraction(24), count: int = 21
+) -> Path:
     """A file of ``count`` frames."""
-    with VideoEncoder(path, SIZE, fps, output) as encoder:
+    with VideoEncoder(path, SIZE, fps, video_format) as encoder:
         for batch in moving_square(count):
             encoder.write(batch)
     assert encoder.frames_written == count
@@ -60,8 +62,8 @@ def test_the_file_holds_what_was_written(
     container: str, codec: str, decoder: str, tmp_path: Path
 ) -> None:
     """Codec, size, rate, frame count, pixel format and colour tags are as promised."""
-    output = Output(container=container, codec=codec)
-    with av.open(written(tmp_path / f"a.{container}", output)) as file:
+    video_format = VideoFormat(container=container, codec=codec)
+    with av.open(written(tmp_path / f"a.{container}", video_format)) as file:
         stream = file.streams.video[0]
         frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(stream)]
         assert stream.codec_context.codec.name == decoder
@@ -71,14 +73,14 @@ def test_the_file_holds_what_was_written(
         tags = (context.colorspace, context.color_primaries, context.color_trc, context.color_range)
         assert tags == (1, 1, 1, 1), "BT.709 three times, limited range"
     assert len(frames) == 21
-    for sent, got in zip(np.concatenate(list(moving_square(21))), frames, strict=True):
-        assert np.abs(sent.astype(int) - got).mean() < 4
+    for sent, decoded in zip(np.concatenate(list(moving_square(21))), frames, strict=True):
+        assert np.abs(sent.astype(int) - decoded).mean() < 4
 
 
 @pytest.mark.parametrize("container", ["mp4", "mov"])
 def test_it_plays_before_it_is_loaded(container: str, tmp_path: Path) -> None:
     """The index comes before the frames."""
-    path = written(tmp_path / f"a.{container}", Output(container=container))
+    path = written(tmp_path / f"a.{container}", VideoFormat(container=container))
     boxes = top_level_boxes(path)
     assert boxes.index("moov") < boxes.index("mdat")
 
@@ -86,7 +88,7 @@ def test_it_plays_before_it_is_loaded(container: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("fps", [Fraction(16), Fraction(24000, 1001), Fraction(60)])
 def test_the_rate_is_exact(fps: Fraction, tmp_path: Path) -> None:
     """Rates are kept as fractions, and so is the duration."""
-    with av.open(written(tmp_path / "a.mp4", Output(), fps)) as file:
+    with av.open(written(tmp_path / "a.mp4", VideoFormat(), fps)) as file:
         stream = file.streams.video[0]
         assert stream.average_rate == fps
         assert stream.frames == 21
@@ -95,13 +97,13 @@ def test_the_rate_is_exact(fps: Fraction, tmp_path: Path) -> None:
 
 def test_apple_players_know_the_hevc_file(tmp_path: Path) -> None:
     """HEVC is tagged hvc1."""
-    assert b"hvc1" in written(tmp_path / "a.mp4", Output(codec="hevc")).read_bytes()
+    assert b"hvc1" in written(tmp_path / "a.mp4", VideoFormat(codec="hevc")).read_bytes()
 
 
 def test_quality_is_honoured(tmp_path: Path) -> None:
     """Each quality makes a larger file than the one below it."""
     sizes = [
-        written(tmp_path / f"{quality}.mp4", Output(quality=quality)).stat().st_size
+        written(tmp_path / f"{quality}.mp4", VideoFormat(quality=quality)).stat().st_size
         for quality in ("draft", "standard", "high")
     ]
     assert sizes == sorted(set(sizes))
@@ -109,23 +111,23 @@ def test_quality_is_honoured(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
 def test_the_encoder_that_is_chosen_runs(codec: str) -> None:
-    """The card's encoder is chosen exactly where it really encodes."""
-    choice = choose_encoder(Output(codec=codec), SIZE)
-    card = encode._ENCODERS[codec][0].name
-    assert (choice.name == card) == encode._runs(card, SIZE)
-    assert encode._runs(choice.name, SIZE)
+    """The GPU's encoder is chosen exactly where it really encodes."""
+    choice = choose_encoder(VideoFormat(codec=codec), SIZE)
+    hardware = encoder_module._ENCODERS[codec][0].name
+    assert (choice.name == hardware) == encoder_module._runs(hardware, SIZE)
+    assert encoder_module._runs(choice.name, SIZE)
 
 
 def test_a_stalled_encoder_does_not_hang_the_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When ffmpeg takes no more frames it is ended, and the take fails with its error."""
-    monkeypatch.setattr(encode, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(encoder_module, "STALL_SECONDS", 0.3)
     path = tmp_path / "a.mp4"
     batch = np.concatenate(list(moving_square(40)))
 
     def stall() -> None:
-        with VideoEncoder(path, SIZE, Fraction(24), Output()) as encoder:
+        with VideoEncoder(path, SIZE, Fraction(24), VideoFormat()) as encoder:
             encoder.write(batch)
             os.kill(encoder._process.pid, signal.SIGSTOP)
             for _ in range(20):
@@ -140,14 +142,14 @@ def test_an_ffmpeg_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong IMAGEIO_FFMPEG_EXE is an error that names the variable."""
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/none/ffmpeg")
     with pytest.raises(EncodeError, match="check IMAGEIO_FFMPEG_EXE"):
-        choose_encoder(Output(), (640, 640))
+        choose_encoder(VideoFormat(), (640, 640))
 
 
 def test_a_failing_encoder_says_why_in_the_log_only(tmp_path: Path) -> None:
     """The error keeps the command and ffmpeg's last words; its sentence holds neither."""
     path = tmp_path / "none" / "a.mp4"
     with pytest.raises(EncodeError) as raised:
-        written(path, Output())
+        written(path, VideoFormat())
     assert "No such file or directory" in raised.value.stderr
     assert "libx264" in raised.value.command or "h264_nvenc" in raised.value.command
     assert "none" not in str(raised.value)
@@ -160,7 +162,7 @@ def test_an_encoder_killed_midway_stops_the_take(tmp_path: Path) -> None:
     batch = next(moving_square(4))
 
     def kill_midway() -> None:
-        with VideoEncoder(path, SIZE, Fraction(24), Output()) as encoder:
+        with VideoEncoder(path, SIZE, Fraction(24), VideoFormat()) as encoder:
             encoder.write(batch)
             encoder._process.kill()
             encoder._process.wait()
@@ -175,7 +177,7 @@ def test_an_encoder_killed_midway_stops_the_take(tmp_path: Path) -> None:
 def test_a_take_that_fails_leaves_no_file(tmp_path: Path) -> None:
     """An error among the frames ends ffmpeg and removes what it wrote."""
     path = tmp_path / "a.mp4"
-    encoder = VideoEncoder(path, SIZE, Fraction(24), Output())
+    encoder = VideoEncoder(path, SIZE, Fraction(24), VideoFormat())
 
     def fail_midway() -> None:
         with encoder:
@@ -193,5 +195,5 @@ def test_the_poster_is_the_frame(tmp_path: Path) -> None:
     frame = next(moving_square(4))[0]
     write_poster(frame, tmp_path / "a.jpg")
     with av.open(tmp_path / "a.jpg") as file:
-        got = next(file.decode(video=0)).to_ndarray(format="rgb24")
-    assert np.abs(frame.astype(int) - got).mean() < 3
+        decoded = next(file.decode(video=0)).to_ndarray(format="rgb24")
+    assert np.abs(frame.astype(int) - decoded).mean() < 3

@@ -19,8 +19,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from PIL import Image, ImageCms
 
-from onetake.media.fetch import source as inputs
-from onetake.media.fetch.picture import load_image
+from onetake.media import fetch
+from onetake.media.fetch import guard
+from onetake.media.fetch import picture as pictures
+from onetake.media.fetch import source as sources
 from onetake.runtime.errors import JobError
 from onetake.runtime.settings import Settings
 from tests.support.site import Site
@@ -28,6 +30,12 @@ from tests.support.site import Site
 # Stand-ins for public addresses. The first is 127.0.0.1 as no name server writes it, so `site` is
 # there; at the second nobody is.
 SERVED, SILENT = "127.1", "127.0.0.2"
+
+
+def load(source: str, settings: Settings) -> Image.Image:
+    """The picture of a job's ``image``; a picture needs no folder."""
+    picture: Image.Image = fetch.load("picture", source, "image", settings, Path())
+    return picture
 
 
 def test_the_four_sources_give_the_same_picture(
@@ -41,16 +49,16 @@ def test_the_four_sources_give_the_same_picture(
     settings.inputs_dir.mkdir()
     (settings.inputs_dir / "a.jpg").write_bytes(data)
     text = base64.b64encode(data).decode()
-    sources = [
+    named_as = [
         f"{site.url}/moved",
         f"data:image/jpeg;base64,{text}",
         text,
         f"{text[:76]}\n{text[76:]}",
         str(settings.inputs_dir / "a.jpg"),
     ]
-    pictures = [np.asarray(load_image(source, "image", settings)) for source in sources]
-    assert all(np.array_equal(pictures[0], other) for other in pictures[1:])
-    assert pictures[0].shape == (300, 400, 3)
+    first, *others = [np.asarray(load(source, settings)) for source in named_as]
+    assert all(np.array_equal(first, other) for other in others)
+    assert first.shape == (300, 400, 3)
 
 
 def as_sent(image: Image.Image, encoded: Callable[..., bytes], **options: object) -> str:
@@ -64,7 +72,7 @@ def test_a_phone_s_orientation_is_honoured(
     """A picture stored sideways with an EXIF note comes out upright."""
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
-    turned = load_image(as_sent(picture, encoded, kind="JPEG", exif=exif), "image", settings)
+    turned = load(as_sent(picture, encoded, kind="JPEG", exif=exif), settings)
     assert turned.size == (300, 400)
 
 
@@ -76,7 +84,7 @@ def test_every_colour_mode_becomes_rgb(
     mode: str, kind: str, picture: Image.Image, encoded: Callable[..., bytes], settings: Settings
 ) -> None:
     """Grey, palette, CMYK and alpha pictures look as their makers meant."""
-    loaded = load_image(as_sent(picture.convert(mode), encoded, kind=kind), "image", settings)
+    loaded = load(as_sent(picture.convert(mode), encoded, kind=kind), settings)
     meant = picture.convert(mode).convert("RGB")
     assert loaded.mode == "RGB"
     difference = np.asarray(loaded).astype(int) - np.asarray(meant)
@@ -88,7 +96,7 @@ def test_a_phone_s_second_picture_is_no_animation(
 ) -> None:
     """A JPEG that carries a depth or gain map (MPO) is a still picture."""
     both = as_sent(picture, encoded, kind="MPO", save_all=True, append_images=[picture])
-    assert load_image(both, "image", settings).size == picture.size
+    assert load(both, settings).size == picture.size
 
 
 def test_a_colour_profile_is_honoured(encoded: Callable[..., bytes], settings: Settings) -> None:
@@ -96,8 +104,8 @@ def test_a_colour_profile_is_honoured(encoded: Callable[..., bytes], settings: S
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     swapped = profile.replace(b"rXYZ", b"?XYZ").replace(b"bXYZ", b"rXYZ").replace(b"?XYZ", b"bXYZ")
     red = Image.new("RGB", (32, 32), (200, 30, 30))
-    plain = load_image(as_sent(red, encoded), "image", settings)
-    profiled = load_image(as_sent(red, encoded, icc_profile=swapped), "image", settings)
+    plain = load(as_sent(red, encoded), settings)
+    profiled = load(as_sent(red, encoded, icc_profile=swapped), settings)
     assert plain.getpixel((0, 0)) == (200, 30, 30)
     assert profiled.getpixel((0, 0)) == pytest.approx((30, 30, 200), abs=8)
 
@@ -105,43 +113,43 @@ def test_a_colour_profile_is_honoured(encoded: Callable[..., bytes], settings: S
 def test_transparency_becomes_white(encoded: Callable[..., bytes], settings: Settings) -> None:
     """A cut-out product stands on white, not on the black that hides under its alpha."""
     clear = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
-    loaded = load_image(as_sent(clear, encoded), "image", settings)
+    loaded = load(as_sent(clear, encoded), settings)
     assert loaded.getpixel((10, 10)) == (255, 255, 255)
 
 
 def test_sixteen_bits_are_scaled(encoded: Callable[..., bytes], settings: Settings) -> None:
     """A 16-bit grey of one half stays one half."""
     grey = Image.fromarray(np.full((64, 64), 32768, np.uint16))
-    loaded = load_image(as_sent(grey, encoded), "image", settings)
+    loaded = load(as_sent(grey, encoded), settings)
     assert loaded.getpixel((10, 10)) == (128, 128, 128)
 
 
 class Names:
-    """A name server; ``answers`` maps a host to what it is told in turn, the last one for good."""
+    """A name server; ``answers`` are a host's in turn, and the last one stays."""
 
     def __init__(self) -> None:
         self.answers: dict[str, list[list[str]]] = {}
-        self.asked: list[str] = []
+        self.lookups: list[str] = []
 
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     """A name server of the test's own, and stand-ins that count as public."""
-    server, look_up, is_public = Names(), socket.getaddrinfo, inputs._is_public
+    server, look_up, is_public = Names(), socket.getaddrinfo, guard._is_public
 
     def answer(host: str, port: int, *args: int, **options: int) -> list[tuple[object, ...]]:
-        server.asked.append(host)
+        server.lookups.append(host)
         if host not in server.answers:  # an address, or a name that nobody knows
             return look_up(host, port, *args, flags=socket.AI_NUMERICHOST, **options)
-        known = server.answers[host]
+        left = server.answers[host]
         return [
             (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port))
-            for address in (known.pop(0) if len(known) > 1 else known[0])
+            for address in (left.pop(0) if len(left) > 1 else left[0])
         ]
 
     monkeypatch.setattr(socket, "getaddrinfo", answer)
     monkeypatch.setattr(
-        inputs, "_is_public", lambda address: address in {SERVED, SILENT} or is_public(address)
+        guard, "_is_public", lambda address: address in {SERVED, SILENT} or is_public(address)
     )
     return server
 
@@ -164,16 +172,16 @@ def test_every_hop_asks_for_its_host_once(
     names.answers = {"a.example": [[SERVED]], "b.example": [[SILENT, SERVED]]}
     site.pages["/a"] = (302, {"Location": f"{named(site, 'b.example')}/b"}, b"")
     site.pages["/b"] = (200, {}, encoded(picture))
-    assert load_image(f"{named(site, 'a.example')}/a", "image", public).size == picture.size
-    assert names.asked == ["a.example", "b.example"]
+    assert load(f"{named(site, 'a.example')}/a", public).size == picture.size
+    assert names.lookups == ["a.example", "b.example"]
 
 
 def test_a_name_server_that_changes_its_answer(site: Site, names: Names, public: Settings) -> None:
     """A public address for the check cannot be swapped for a private one for the connection."""
     names.answers = {"a.example": [[SILENT], ["127.0.0.1"]]}
     with pytest.raises(JobError, match="input_unreachable: image: its URL could not be fetched"):
-        load_image(f"{named(site, 'a.example')}/a", "image", public)
-    assert names.asked == ["a.example"]
+        load(f"{named(site, 'a.example')}/a", public)
+    assert names.lookups == ["a.example"]
     assert site.visited == []
 
 
@@ -186,7 +194,7 @@ def test_one_private_address_spoils_a_name(
     names.answers = {"a.example": [addresses]}
     url = named(site, "a.example").replace("http", scheme)
     with pytest.raises(JobError, match="input_forbidden: image: its URL leads to a private"):
-        load_image(f"{url}/a", "image", public)
+        load(f"{url}/a", public)
     assert site.visited == []
 
 
@@ -202,7 +210,7 @@ def test_a_public_host_cannot_redirect_inside(
     names.answers = {"a.example": [[SERVED]], "inside.example": [["127.0.0.1"]]}
     site.pages["/a"] = (302, {"Location": f"{named(site, host)}/b"}, b"")
     with pytest.raises(JobError, match="input_forbidden: image: its URL leads to a private"):
-        load_image(f"{named(site, 'a.example')}/a", "image", public)
+        load(f"{named(site, 'a.example')}/a", public)
     assert site.visited == ["/a"]
 
 
@@ -210,7 +218,7 @@ def test_a_url_that_parsers_read_differently(site: Site, names: Names, public: S
     """The host that is checked is the one that is visited, not what another parser calls it."""
     names.answers = {"a.example": [[SERVED]]}
     with pytest.raises(JobError, match="input_forbidden: image: its URL leads to a private"):
-        load_image(f"{site.url}\\@a.example/a", "image", public)
+        load(f"{site.url}\\@a.example/a", public)
     assert site.visited == []
 
 
@@ -218,8 +226,8 @@ def test_an_unknown_host(names: Names, public: Settings) -> None:
     """A host without an address, and a URL without a host, are the caller's fault."""
     for url in ("http://a.invalid/a", f"http://{'a' * 64}.example/a", "http://[", "http://a:b/"):
         with pytest.raises(JobError, match="input_unreachable: image: its URL's host is not"):
-            load_image(url, "image", public)
-    assert len(names.asked) == 2
+            load(url, public)
+    assert len(names.lookups) == 2
 
 
 def test_a_redirect_away_from_http(site: Site, names: Names, public: Settings) -> None:
@@ -227,8 +235,8 @@ def test_a_redirect_away_from_http(site: Site, names: Names, public: Settings) -
     names.answers = {"a.example": [[SERVED]]}
     site.pages["/a"] = (302, {"Location": "ftp://b.example/b"}, b"")
     with pytest.raises(JobError, match="invalid_input: image: its URL redirects away from http"):
-        load_image(f"{named(site, 'a.example')}/a", "image", public)
-    assert names.asked == ["a.example"]
+        load(f"{named(site, 'a.example')}/a", public)
+    assert names.lookups == ["a.example"]
 
 
 def test_no_proxy_is_used(
@@ -238,8 +246,8 @@ def test_no_proxy_is_used(
     monkeypatch.setenv("http_proxy", site.url)
     monkeypatch.delenv("no_proxy", raising=False)
     with pytest.raises(JobError, match="input_forbidden: "):
-        load_image("http://10.0.0.1/a", "image", public)
-    assert names.asked == ["10.0.0.1"]
+        load("http://10.0.0.1/a", public)
+    assert names.lookups == ["10.0.0.1"]
     assert site.visited == []
 
 
@@ -290,9 +298,9 @@ def test_a_certificate_must_be_for_the_host(
     picture.save(tmp_path / "a.png")
     names.answers = {"a.example": [[SERVED]], "b.example": [[SERVED]]}
     url = f"https://a.example:{secure_host}/a.png"
-    assert load_image(url, "image", public).size == picture.size
+    assert load(url, public).size == picture.size
     with pytest.raises(JobError, match="input_unreachable: image: its URL could not be fetched"):
-        load_image(url.replace("a.example", "b.example"), "image", public)
+        load(url.replace("a.example", "b.example"), public)
 
 
 @contextlib.contextmanager
@@ -321,20 +329,20 @@ def test_a_host_that_hangs_is_given_up(
     names: Names, public: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that accepts and never answers holds the worker to the deadline only."""
-    monkeypatch.setattr(inputs, "DEADLINE", 0.2)
+    monkeypatch.setattr(sources, "DEADLINE", 0.2)
     names.answers = {"a.example": [[SERVED]]}
     with (
         answering(lambda _, done: done.wait()) as url,
         pytest.raises(JobError, match=r"input_unreachable: image: its URL took over 0\.2 s"),
     ):
-        load_image(url, "image", public)
+        load(url, public)
 
 
 def test_a_large_body_is_cut_off(
     names: Names, public: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A body over the limit is refused, and its rest is not read."""
-    monkeypatch.setattr(inputs, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(pictures, "MAX_BYTES", 1 << 20)
     names.answers = {"a.example": [[SERVED]]}
     all_sent = threading.Event()
 
@@ -348,5 +356,5 @@ def test_a_large_body_is_cut_off(
         answering(pour) as url,
         pytest.raises(JobError, match="invalid_input: image: is larger than 1 MiB"),
     ):
-        load_image(url, "image", public)
+        load(url, public)
     assert not all_sent.is_set()

@@ -111,8 +111,8 @@ def test_both_experts_are_run_and_tuned(profile: str, two_experts: WanModel) -> 
 def test_the_second_expert_has_its_own_guidance() -> None:
     """The model's, unless the job asks for one, which both then have."""
     spec = MODELS["wan2.2-t2v-a14b"]
-    asked = DenoiseRequest("a red ball", "", 64, 64, 17, 2, spec.guidance_scale, 12.0, 1)
-    assert stock_arguments(spec, asked)["guidance_scale_2"] == spec.expert_guidance
+    asked = DenoiseRequest("a red ball", "", 64, 64, 17, 2, spec.sampling.guidance_scale, 12.0, 1)
+    assert stock_arguments(spec, asked)["guidance_scale_2"] == spec.sampling.expert_guidance
     assert stock_arguments(spec, replace(asked, guidance_scale=6.0))["guidance_scale_2"] == 6
     assert "guidance_scale_2" not in stock_arguments(MODELS["tiny"], asked)
 

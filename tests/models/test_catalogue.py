@@ -1,12 +1,11 @@
 """What every row of the model table must keep."""
 
-import importlib
-
 import pytest
 
 from onetake.models.catalogue import MODELS
 from onetake.models.choice import default_model
 from onetake.models.device import card_name
+from onetake.models.families import loader_of
 from onetake.models.spec import ModelSpec
 from onetake.models.weights.places import find_weights
 from onetake.runtime.errors import SettingsError
@@ -18,24 +17,26 @@ SPECS = pytest.mark.parametrize("spec", MODELS.values(), ids=MODELS)
 @SPECS
 def test_sizes_fit_the_tokens(spec: ModelSpec) -> None:
     """Every size is whole tokens, landscape first."""
-    assert spec.sizes[0][0] > spec.sizes[0][1]
-    for width, height in spec.sizes:
-        assert width % spec.size_multiple == height % spec.size_multiple == 0
+    assert spec.segment.sizes[0][0] > spec.segment.sizes[0][1]
+    for width, height in spec.segment.sizes:
+        assert width % spec.segment.size_multiple == height % spec.segment.size_multiple == 0
 
 
 @SPECS
 def test_frame_counts_are_what_the_vae_makes(spec: ModelSpec) -> None:
     """Segments and overlaps are 4k+1 frames, and an overlap leaves room for new ones."""
-    for count in (spec.min_frames, spec.max_frames, *spec.overlaps):
-        assert count % spec.frame_step == 1
-    assert all(overlap < spec.max_frames - spec.frame_step for overlap in spec.overlaps)
+    for count in (spec.segment.min_frames, spec.segment.max_frames, *spec.overlaps):
+        assert count % spec.segment.frame_step == 1
+    assert all(
+        overlap < spec.segment.max_frames - spec.segment.frame_step for overlap in spec.overlaps
+    )
     assert spec.default_overlap in (spec.overlaps or (0,))
 
 
 @SPECS
 def test_the_loader_exists(spec: ModelSpec) -> None:
     """The module that a row names can be imported and loads."""
-    assert callable(importlib.import_module(spec.module).load)
+    assert callable(loader_of(spec))
 
 
 @SPECS

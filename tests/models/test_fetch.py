@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from onetake.models.catalogue import MODELS
-from onetake.models.weights.manifest import Manifest
+from onetake.models.weights.manifest import WeightsManifest
 from onetake.models.weights.places import embedded_weights
 from tests.support.hub import Hub
 
@@ -67,7 +67,7 @@ def test_the_hub_s_files_arrive_once(hub: Hub, tmp_path: Path) -> None:
     assert fetched(hub, tmp_path)[0] == 0
     folder = tmp_path / SPEC.name
     assert whole(folder)
-    manifest = Manifest.read(folder)
+    manifest = WeightsManifest.read(folder)
     assert manifest is not None
     assert (manifest.revision, manifest.repo_id) == (SPEC.revision, SPEC.repo_id)
     sent = hub.sent
@@ -180,7 +180,7 @@ def test_a_cached_model_comes_first(tmp_path: Path) -> None:
     (snapshot / LARGE).symlink_to(wrong)
     code, line = fetched(None, tmp_path, "--from", str(tmp_path / "volume"))
     assert (code, LARGE in line) == (1, True)
-    manifest = Manifest.describe(embedded_weights_copy(tmp_path), lambda _: None, **ABOUT)
+    manifest = WeightsManifest.describe(embedded_weights_copy(tmp_path), lambda _: None, **ABOUT)
     right = wrong.with_name(manifest.files[LARGE].sha256)
     wrong.rename(right)
     (snapshot / LARGE).unlink()
@@ -196,10 +196,10 @@ def test_a_volume_s_folder_is_copied(tmp_path: Path) -> None:
     shutil.copytree(embedded_weights(), volume / SPEC.name)
     for told in ("from a folder", "here already"):  # whose revision nobody knows
         assert fetched(None, tmp_path / "other", "--from", str(volume))[1].endswith(told)
-    Manifest.describe(volume / SPEC.name, lambda _: None, **ABOUT | {"revision": "f" * 40})
+    WeightsManifest.describe(volume / SPEC.name, lambda _: None, **ABOUT | {"revision": "f" * 40})
     code, line = fetched(None, tmp_path, "--from", str(volume))
     assert (code, "holds revision ffffffffffff" in line) == (1, True)
-    Manifest.describe(volume / SPEC.name, lambda _: None, **ABOUT)
+    WeightsManifest.describe(volume / SPEC.name, lambda _: None, **ABOUT)
     assert fetched(None, tmp_path, "--from", str(volume))[0] == 0
     assert whole(tmp_path / SPEC.name)
 
@@ -211,9 +211,9 @@ def test_an_8_bit_form_is_copied_only(hub: Hub, tmp_path: Path) -> None:
     assert line.endswith(f"{name} is in no folder here; `onetake weights quantise` makes it")
     shutil.copytree(embedded_weights(), volume / "models" / name)
     about = ABOUT | {"revision": f"{SPEC.revision}+brand:0.5", "form": "int8"}
-    wanted = Manifest.describe(volume / "models" / name, lambda _: None, **about)
+    wanted = WeightsManifest.describe(volume / "models" / name, lambda _: None, **about)
     assert fetched(hub, tmp_path, "--from", str(volume), name=name)[0] == 0
-    got = Manifest.read(tmp_path / name)
+    got = WeightsManifest.read(tmp_path / name)
     assert got is not None
     assert (got.revision, got.form) == (wanted.revision, "int8")
 

@@ -19,7 +19,7 @@ from onetake.models.families.wan.loading import load_pipeline
 from onetake.models.loader import load
 from onetake.models.spec import VideoModel
 from onetake.models.weights import places
-from onetake.models.weights.manifest import Manifest, verify
+from onetake.models.weights.manifest import WeightsManifest, verify
 from onetake.models.weights.places import embedded_weights, find_weights, small_form
 from onetake.runtime.errors import SettingsError
 from onetake.runtime.settings import Settings
@@ -124,7 +124,7 @@ def test_the_card_decides(
 def test_an_altered_byte_is_named(small: Path, tmp_path: Path) -> None:
     """One flipped bit in the middle of a file is found by its hash alone."""
     folder = Path(shutil.copytree(small, tmp_path / "copy"))
-    manifest = Manifest.read(folder)
+    manifest = WeightsManifest.read(folder)
     assert manifest is not None
     assert verify(folder, lambda _count: None) == manifest.size
     file = folder / "vae" / "diffusion_pytorch_model.safetensors"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from onetake.jobs.plan import Terms, plan_take
+from onetake.jobs.planner import Terms, plan_take
 from onetake.jobs.request import Job
 from onetake.models.catalogue import MODELS
 from onetake.models.placement import RESIDENT, STREAMED, TEXT_STREAMED, fitting, peaks
@@ -75,12 +75,12 @@ def test_the_prediction_agrees_with_what_cards_measured() -> None:
         if row["way"] == "stock":
             continue
         spec = MODELS[row["model"]]
-        job = (spec.sizes[0], spec.max_frames, row["job"]["peak_gib"])
+        job = (spec.segment.sizes[0], spec.segment.max_frames, row["job"]["peak_gib"])
         placement = row["placement"].removesuffix(", tiled decode")
         points.append((spec.name, row["way"], placement, *job))
     for row in measured("profiles"):
         if row["profile"] in {"exact", "balanced"}:
-            job = (SPEC.sizes[0], SPEC.max_frames, row["peak_gib"])
+            job = (SPEC.segment.sizes[0], SPEC.segment.max_frames, row["peak_gib"])
             points.append((SPEC.name, row["profile"], row["placement"], *job))
     assert len(points) >= 30
     for model, profile, placement, size, frames, peak in points:

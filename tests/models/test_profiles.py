@@ -14,7 +14,8 @@ from onetake.runtime import profiles
 from onetake.runtime.cancellation import Control
 from onetake.runtime.errors import JobError
 from onetake.runtime.settings import Settings
-from onetake.takes.story import make_take, plan_job
+from onetake.takes.planning import plan_job
+from onetake.takes.story import make_take
 from onetake.takes.worker import Worker
 
 CLIPS = 8
@@ -71,7 +72,7 @@ def test_turbo_follows_the_prompt(
 ) -> None:
     """Its four steps show what the prompts say, nearly always."""
     make, spec = quality.ours("turbo")
-    few = {"num_inference_steps": spec.num_inference_steps, "guidance_scale": 1.0}
+    few = {"num_inference_steps": spec.sampling.num_inference_steps, "guidance_scale": 1.0}
     found = [make(replace(request, **few)) for request in asked[0]]
     assert quality.accuracy(found, asked[1]) >= 0.85
 
@@ -79,11 +80,11 @@ def test_turbo_follows_the_prompt(
 def test_a_job_chooses_its_profile(worker: Worker) -> None:
     """The answer names the weights that ran, their steps, and what each technique chose."""
     job = {"prompt": "a red ball", "size": "64*64", "num_frames": 17, "profile": "turbo"}
-    made = make_take(worker, worker.ledger(), "turbo", job, Control())
+    made = make_take(worker, worker.answered_jobs(), "turbo", job, Control())
     assert (made.model, made.profile) == ("tiny-turbo", "turbo")
     assert made.plan["num_inference_steps"] == 4
     assert set(made.tuning) == set(profiles.PROFILES["turbo"].techniques)
-    again = make_take(worker, worker.ledger(), "exact", {**job, "profile": "exact"}, Control())
+    again = make_take(worker, worker.answered_jobs(), "exact", {**job, "profile": "exact"}, Control())
     assert (again.model, again.plan["num_inference_steps"]) == ("tiny", 12)
 
 
@@ -113,16 +114,18 @@ def test_the_operator_chooses_the_default(settings: Settings) -> None:
     assert (plan.model, plan.profile) == ("tiny-turbo", "turbo")
 
 
-def test_the_settings_know_every_profile() -> None:
+@pytest.mark.parametrize("name", profiles.PROFILES)
+def test_the_settings_know_every_profile(name: str) -> None:
     """What the environment may name is what there is."""
-    annotation = Settings.model_fields["profile"].annotation
-    assert annotation is not None
-    assert set(annotation.__args__) == set(profiles.PROFILES)
+    assert Settings(profile=name).profile == name
 
 
 def test_few_steps_draw_fresh_noise_from_the_seed() -> None:
     """Each level is the clean clip brought to the next one's noise, the same for the same seed."""
-    levels, clean = catalogue.MODELS["wan2.2-ti2v-5b-turbo"].sigmas, torch.full((1, 4, 2, 2), 0.5)
+    levels, clean = (
+        catalogue.MODELS["wan2.2-ti2v-5b-turbo"].sampling.sigmas,
+        torch.full((1, 4, 2, 2), 0.5),
+    )
 
     def sample(seed: int) -> list[torch.Tensor]:
         scheduler = FewStepScheduler(levels, torch.Generator().manual_seed(seed))

@@ -3,6 +3,7 @@
 import pytest
 
 from onetake.runtime.errors import SettingsError
+from onetake.runtime.profiles import PROFILES
 from onetake.runtime.settings import Settings
 
 BUCKET = {
@@ -55,6 +56,17 @@ def test_a_senseless_value_is_named(
     monkeypatch.setenv(variable, value)
     with pytest.raises(SettingsError, match=f"^invalid_settings: {variable}: "):
         Settings.read()
+
+
+def test_an_unknown_profile_is_told_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names come from the table of profiles, so that a new one is known at once."""
+    monkeypatch.setenv("ONETAKE_PROFILE", "fast")
+    line = "invalid_settings: ONETAKE_PROFILE: Input should be "
+    with pytest.raises(SettingsError) as raised:
+        Settings.read()
+    assert str(raised.value) == f"{line}'exact', 'balanced', 'turbo' or 'lean'"
+    monkeypatch.setitem(PROFILES, "fast", PROFILES["exact"])
+    assert Settings.read().profile == "fast"
 
 
 @pytest.mark.parametrize("endpoint", ["s3.example.com", "https://", "ftp://a.b", "https://a b"])

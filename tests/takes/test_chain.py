@@ -10,9 +10,8 @@ from onetake.models.spec import DenoiseRequest
 from onetake.runtime.cancellation import Control
 from onetake.runtime.progress import Progress
 from onetake.runtime.stopwatch import Stopwatch
-from onetake.takes.chain import Chain, Inputs
-from onetake.takes.steps import finish
-from tests.support.plans import TINY, planned
+from onetake.takes.chain import Chain, ChainInputs
+from tests.support.plans import TINY, finished, planned
 
 
 class Counter:
@@ -61,7 +60,7 @@ class Counter:
 def chained(asked: dict[str, Any], first_frame: np.ndarray | None = None) -> tuple[Any, ...]:
     """The plan, the numbers of the generated frames, the model, and the progress told."""
     plan, model, told = planned({"retries": 0, **asked}, TINY), Counter(), []
-    frames = Chain(model, plan, Stopwatch(), Control(told.append), Inputs(first_frame)).frames()
+    frames = Chain(model, plan, Stopwatch(), Control(told.append), ChainInputs(first_frame)).frames()
     return plan, np.concatenate(list(frames))[:, 0, 0, 0].tolist(), model, told
 
 
@@ -113,7 +112,7 @@ def test_two_shots_are_not_blended() -> None:
     shots = np.repeat([10, 200], [plan.segments[1].start_frame, plan.segments[1].kept_frames])
     assert len(shots) == len(numbers)
     frames = np.broadcast_to(shots[:, None, None, None].astype(np.uint8), (len(shots), 128, 224, 3))
-    delivered = np.concatenate(list(finish(iter([frames]), plan)))[:, 0, 0, 0]
+    delivered = np.concatenate(list(finished(iter([frames]), plan)))[:, 0, 0, 0]
     assert delivered.tolist() == [10] * 30 + [200] * 30
 
 
@@ -146,7 +145,7 @@ def test_the_delivered_seams_are_where_the_segments_meet() -> None:
         np.arange(plan.generated_frames, dtype=np.uint8)[:, None, None, None],
         (plan.generated_frames, 128, 224, 3),
     )
-    delivered = np.concatenate(list(finish(iter([numbers]), plan)))[:, 0, 0, 0]
+    delivered = np.concatenate(list(finished(iter([numbers]), plan)))[:, 0, 0, 0]
     for seam, segment in zip(plan.seam_frames(), plan.segments[1:], strict=True):
         assert delivered[seam - 1] < segment.start_frame <= delivered[seam]
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from onetake.media.frames import first_frames
-from onetake.takes.steps import finish
-from tests.support.plans import TINY, planned
+from tests.support.plans import TINY, finished, planned
 
 
 def numbered(count: int, size: tuple[int, int] = (224, 128)) -> np.ndarray:
@@ -27,7 +26,7 @@ def test_every_rate_gives_the_planned_count(fps: float, duration: float) -> None
     """Frame i of the take shows the moment i / fps, and there are as many as planned."""
     plan = planned({"fps": fps, "duration": duration}, TINY)
     frames = batches(numbered(plan.generated_frames))
-    made = np.concatenate(list(finish(iter(frames), plan)))[:, 0, 0, 0]
+    made = np.concatenate(list(finished(iter(frames), plan)))[:, 0, 0, 0]
     meant = [index * 16 / plan.fps for index in range(plan.num_frames)]
     assert len(made) == plan.num_frames
     assert np.abs(made - np.array(meant, float)).max() <= 0.5
@@ -36,14 +35,14 @@ def test_every_rate_gives_the_planned_count(fps: float, duration: float) -> None
 def test_a_divisor_of_the_rate_picks_frames() -> None:
     """16 to 8 fps is every second frame, bit for bit."""
     plan = planned({"fps": 8, "duration": 2}, TINY)
-    made = np.concatenate(list(finish(iter(batches(numbered(plan.generated_frames))), plan)))
+    made = np.concatenate(list(finished(iter(batches(numbered(plan.generated_frames))), plan)))
     assert made[:, 0, 0, 0].tolist() == list(range(0, 32, 2))
 
 
 def test_a_plan_that_needs_nothing_changes_nothing() -> None:
     """At the model's own size and rate the stream passes through untouched."""
     frames = iter(batches(numbered(33)))
-    assert finish(frames, planned({"duration": 2}, TINY)) is frames
+    assert finished(frames, planned({"duration": 2}, TINY)) is frames
 
 
 def test_the_centre_stays_in_the_centre() -> None:
@@ -51,7 +50,7 @@ def test_the_centre_stays_in_the_centre() -> None:
     frame = np.zeros((1, 128, 224, 3), np.uint8)
     frame[:, 60:68, 108:116] = 255
     plan = planned({"width": 200, "height": 200}, TINY)
-    stretched = np.concatenate(list(finish(iter([frame]), plan)))
+    stretched = np.concatenate(list(finished(iter([frame]), plan)))
     assert stretched.shape == (1, 200, 200, 3)
     rows, columns = np.nonzero(stretched[0, :, :, 0] > 128)
     assert (rows.mean(), columns.mean()) == pytest.approx((99.5, 99.5), abs=0.6)

@@ -1,4 +1,4 @@
-"""What may be asked and what may leave, in whole jobs on the embedded model."""
+"""Checks, reviews, marks and the audit log, in whole jobs on the embedded model."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ HARMFUL = "a naked woman undresses in front of the camera"
 
 
 def under(worker: Worker, **policy: Any) -> Worker:
-    """The worker with another policy."""
+    """The same worker with another policy."""
     worker.policy = Policy.model_validate(policy)
     worker.signature = signature_of(worker.policy)
     return worker
@@ -38,27 +38,27 @@ def under(worker: Worker, **policy: Any) -> Worker:
 
 @pytest.fixture
 def reviewed(worker: Worker) -> Worker:
-    """A worker that keeps takes of one brand back and writes all down."""
+    """A worker that keeps takes of one brand for review and writes an audit log."""
     return under(worker, brands=["Otterline"], audit={"enabled": True})
 
 
 def red_is_nude(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In place of pictures that this repository must not hold: what is mostly red is found."""
+    """Call red pictures nude, because this repository must not hold nude ones."""
 
     def classify(picture: Image.Image) -> SimpleNamespace:
         red, green, _blue = np.asarray(picture).reshape(-1, 3).mean(axis=0)
         return SimpleNamespace(nsfw=0.99 if red > green + 20 else 0.01)
 
-    monkeypatch.setattr(pictures, "_loaded", lambda: SimpleNamespace(classify=classify))
+    monkeypatch.setattr(pictures, "_classifier", lambda: SimpleNamespace(classify=classify))
 
 
 def stored(worker: Worker) -> list[str]:
-    """All keys."""
+    """All keys in the store."""
     return worker.store.keys("")
 
 
 @pytest.mark.parametrize(
-    ("asked", "field"),
+    ("fields", "named_field"),
     [
         ({"prompt": HARMFUL}, "prompt"),
         ({"prompt": "a n.a.k.e.d w0man undresses"}, "prompt"),
@@ -71,23 +71,23 @@ def stored(worker: Worker) -> list[str]:
     ],
 )  # fmt: skip
 def test_a_blocked_prompt_costs_no_step(
-    asked: dict[str, Any], field: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    fields: dict[str, Any], named_field: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is refused with its field and category, and its words are in no reply and no log."""
-    monkeypatch.setattr(worker, "model", None)  # which a single step would call
-    reply = reply_to(worker, asked)
+    """A blocked prompt is refused before any step, by field and category, without its words."""
+    monkeypatch.setattr(worker, "model", None)  # a single step would need it
+    reply = reply_to(worker, fields)
     sentence = "asks for sexual content, which this worker does not make; change it"
-    assert reply == {"error": f"unsafe_prompt: {field}: {sentence}"}
+    assert reply == {"error": f"unsafe_prompt: {named_field}: {sentence}"}
 
 
 def test_a_negative_prompt_is_free(worker: Worker) -> None:
-    """What a caller does not want to see is no reason to refuse."""
+    """A negative prompt is not checked."""
     result = answered(worker, {**QUICK, "duration": 1, "negative_prompt": "naked, blood, gore"})
     assert result["safety"]["verdict"] == "passed"
 
 
 def test_an_innocent_take_passes(worker: Worker) -> None:
-    """Every second, every seam and the last frame are looked at, by the real classifier."""
+    """The real classifier looks at a frame of every second and every seam, and at the last one."""
     result = answered(worker, {**QUICK, "duration": 3})
     assert result["safety"] == {
         "checked": True, "reason": "prompts by words and meaning, pictures for nudity",
@@ -96,32 +96,33 @@ def test_an_innocent_take_passes(worker: Worker) -> None:
 
 
 def test_checks_are_off_when_asked_and_allowed(worker: Worker) -> None:
-    """The answer says so; where the operator insists they stay on."""
-    asked = {**QUICK, "duration": 1, "enable_safety_checker": False}
-    assert answered(worker, asked)["safety"]["checked"] is False
-    assert answered(under(worker, optional=False), asked)["safety"]["verdict"] == "passed"
+    """A request may turn the checks off, unless the operator's policy keeps them on."""
+    request = {**QUICK, "duration": 1, "enable_safety_checker": False}
+    assert answered(worker, request)["safety"]["checked"] is False
+    assert answered(under(worker, optional=False), request)["safety"]["verdict"] == "passed"
 
 
 def test_minors_are_looked_for_whatever_is_asked(worker: Worker) -> None:
-    """No request turns that off."""
+    """No request can turn off the check for minors."""
     suite = (Path(__file__).parents[1] / "trust" / "safety_prompts.jsonl").read_text(
         encoding="utf-8"
     )
     rows = (json.loads(line) for line in suite.splitlines())
-    asked = {"prompt": next(row["text"] for row in rows if row["category"] == "minors")}
-    reply = reply_to(worker, {**QUICK, **asked, "enable_safety_checker": False})
+    prompt = next(row["text"] for row in rows if row["category"] == "minors")
+    request = {**QUICK, "prompt": prompt, "enable_safety_checker": False}
+    reply = reply_to(worker, request)
     assert reply["error"].startswith("unsafe_prompt: prompt: asks for sexualised minors")
 
 
 def test_a_blocked_take_leaves_nothing(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No file, no part, no segment that is kept; the answer names the category alone."""
+    """No file, part or kept segment is left, and the answer names only the category."""
     caplog.set_level("INFO")
     red_is_nude(monkeypatch)
-    asked = {"prompt": "a red sunset background, camera zooming in on a red box", "seed": 3,
-             "num_inference_steps": 8, "duration": 3, "partial_results": True}  # fmt: skip
-    reply = reply_to(worker, asked)
+    request = {"prompt": "a red sunset background, camera zooming in on a red box", "seed": 3,
+               "num_inference_steps": 8, "duration": 3, "partial_results": True}  # fmt: skip
+    reply = reply_to(worker, request)
     sentence = "led to sexual content, so the take is not given out; change it or the seed"
     assert reply == {"error": f"unsafe_result: prompt: {sentence}"}
     assert stored(worker) == []
@@ -132,7 +133,7 @@ def test_a_blocked_take_leaves_nothing(
 def test_a_blocked_image_is_refused(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, picture: Image.Image
 ) -> None:
-    """Before the first step, and under its field."""
+    """A blocked image is refused under its field."""
     red_is_nude(monkeypatch)
     folder = worker.settings.inputs_dir
     assert folder is not None
@@ -145,7 +146,7 @@ def test_a_blocked_image_is_refused(
 
 
 def test_parts_wait_for_the_look(worker: Worker) -> None:
-    """Finished segments of a take that will be kept back are not sent."""
+    """Finished segments of a flagged take are not sent."""
     flagged = under(worker, brands=["Otterline"])
     reply = answered(flagged, {**FLAGGED, "duration": 3, "partial_results": True})
     assert reply["safety"]["verdict"] == "flagged"
@@ -156,16 +157,16 @@ def test_parts_wait_for_the_look(worker: Worker) -> None:
 def test_parts_that_left_are_taken_back(
     action: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When a later frame is found, nothing of the take stays out, unless that is allowed."""
+    """If a later frame shows nudity, parts that were sent are deleted, unless it is allowed."""
     looks = iter([0.01] * 3 + [0.99] * 9)  # of frames 0, 16 and 25, so that the first part leaves
     classify = SimpleNamespace(classify=lambda _: SimpleNamespace(nsfw=next(looks)))
-    monkeypatch.setattr(pictures, "_loaded", lambda: classify)
-    told: list[Progress] = []
+    monkeypatch.setattr(pictures, "_classifier", lambda: classify)
+    reports: list[Progress] = []
     reply_to(
         under(worker, categories={"sexual": action}),
-        {**QUICK, "duration": 4, "partial_results": True}, Control(told.append),
+        {**QUICK, "duration": 4, "partial_results": True}, Control(reports.append),
     )  # fmt: skip
-    assert any(progress.parts for progress in told)
+    assert any(progress.parts for progress in reports)
     left = [key for key in stored(worker) if "segment" in key]
     assert bool(left) == (action == "allow")
 
@@ -173,15 +174,15 @@ def test_parts_that_left_are_taken_back(
 def test_frames_that_cannot_be_looked_at_are_kept_back(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A classifier that fails loses no take and lets none pass."""
-    monkeypatch.setattr(pictures, "_loaded", lambda: SimpleNamespace(classify=None))
+    """If the classifier fails, the take is not lost and waits for review."""
+    monkeypatch.setattr(pictures, "_classifier", lambda: SimpleNamespace(classify=None))
     result = answered(worker, {**QUICK, "duration": 1})
     assert (result["safety"]["verdict"], result["video_url"]) == ("flagged", None)
     assert result["safety"]["reason"] == "frames could not be looked at"
 
 
 def test_a_flagged_take_waits_and_goes(reviewed: Worker) -> None:
-    """It has no links until it is approved; then it lies where it would have gone."""
+    """A flagged take has no links until it is approved and moved to its usual place."""
     result = answered(reviewed, {**FLAGGED, "duration": 1}, "shot")
     assert result["safety"]["categories"] == ["brands"]
     assert (result["video_url"], result["result"], result["poster_url"]) == (None, None, None)
@@ -193,18 +194,18 @@ def test_a_flagged_take_waits_and_goes(reviewed: Worker) -> None:
     assert approved["safety"]["verdict"] == "approved"
     assert reviewed.quarantine.waiting() == []
     assert stored(reviewed) == ["shot.json", "shot.mp4", "shot.poster.jpg"]
-    assert reviewed.ledger().find("shot", {**FLAGGED, "duration": 1}) == approved
+    assert reviewed.answered_jobs().find("shot", {**FLAGGED, "duration": 1}) == approved
 
 
 def test_a_rejected_take_is_gone(reviewed: Worker) -> None:
-    """The job's answer says so when it is asked for again."""
-    asked = {**FLAGGED, "duration": 1}
-    answered(reviewed, asked, "shot")
+    """A rejected take is deleted, and the job's answer says so when it is asked for again."""
+    request = {**FLAGGED, "duration": 1}
+    answered(reviewed, request, "shot")
     reviewed.quarantine.reject("shot")
     assert stored(reviewed) == ["shot.json"]
-    again = reviewed.ledger().find("shot", asked)
-    assert again is not None
-    assert (again["safety"]["verdict"], again["video_url"]) == ("rejected", None)
+    answer = reviewed.answered_jobs().find("shot", request)
+    assert answer is not None
+    assert (answer["safety"]["verdict"], answer["video_url"]) == ("rejected", None)
     with pytest.raises(JobError, match="does not wait"):
         reviewed.quarantine.approve("shot")
 
@@ -212,7 +213,7 @@ def test_a_rejected_take_is_gone(reviewed: Worker) -> None:
 def test_an_approval_that_was_cut_off_goes_on(
     reviewed: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store that fails between the two moves loses nothing."""
+    """If the store fails between two moves, the approval can be repeated."""
     answered(reviewed, {**FLAGGED, "duration": 1}, "shot")
     move = reviewed.store.move
 
@@ -234,13 +235,13 @@ def test_an_approval_that_was_cut_off_goes_on(
 def test_two_who_decide_differently_at_once(
     reviewed: Worker, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
-    """Who notes it later gives way."""
+    """Of two different decisions at once, the one noted first holds."""
     answered(reviewed, {**FLAGGED, "duration": 1}, "shot")
     second = {"approve": "reject", "reject": "approve"}[first]
     put = reviewed.store.put
 
     def put_and_meet(file: Path, key: str, content_type: str) -> str:
-        """The other's decision comes between this one's note and its look."""
+        """The other decision comes between this one's note and its check."""
         url = put(file, key, content_type)
         monkeypatch.setattr(reviewed.store, "put", put)
         with pytest.raises(JobError, match="already"):
@@ -257,12 +258,12 @@ def test_two_who_decide_differently_at_once(
 def test_a_take_that_was_decided_meanwhile(
     reviewed: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody who had read its record before decides nothing any more."""
+    """A decision has no effect if the take was approved after its record was read."""
     answered(reviewed, {**FLAGGED, "duration": 1}, "shot")
     put = reviewed.store.put
 
     def meet_and_put(file: Path, key: str, content_type: str) -> str:
-        """The other approves it between this one's look at the record and its note."""
+        """The other approves it after this one read the record and before its note."""
         monkeypatch.setattr(reviewed.store, "put", put)
         reviewed.quarantine.approve("shot")
         return put(file, key, content_type)
@@ -280,7 +281,7 @@ def test_a_take_that_was_decided_meanwhile(
 def test_a_flagged_take_that_no_store_takes_is_kept(
     reviewed: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And goes into quarantine, not out, when it is sent on."""
+    """A flagged take that could not be stored goes into quarantine when it is sent again."""
     with monkeypatch.context() as patched:
         refused = StageError("store", "it is full")
         patched.setattr(reviewed.store, "put", lambda *_: (_ for _ in ()).throw(refused))
@@ -288,14 +289,14 @@ def test_a_flagged_take_that_no_store_takes_is_kept(
         assert (
             "kept as shot" in reply_to(reviewed, {**FLAGGED, "duration": 1}, job_id="shot")["error"]
         )
-    assert reviewed.ledger().send("shot")["video_url"] is None
+    assert reviewed.answered_jobs().send("shot")["video_url"] is None
     assert [take.name for take in reviewed.quarantine.waiting()] == ["shot"]
     (record,) = AuditLog(reviewed.settings.audit_log).records()
     assert (record["outcome"], record["output"]["file"]) == ("kept", "shot.mp4")
 
 
 def test_every_job_is_written_down(reviewed: Worker) -> None:
-    """Made, flagged and refused ones, in one chain, without a word of a prompt."""
+    """Passed, flagged and refused jobs are in one chain, without any word of a prompt."""
     done = answered(reviewed, {**QUICK, "duration": 1}, "one")
     answered(reviewed, {**FLAGGED, "duration": 1}, "two")
     reply_to(reviewed, {"prompt": HARMFUL}, job_id="three")
@@ -310,14 +311,14 @@ def test_every_job_is_written_down(reviewed: Worker) -> None:
 
 
 def test_prompts_are_written_down_when_asked_for(worker: Worker) -> None:
-    """By the policy."""
+    """If the policy asks for it, records hold the prompts."""
     answered(under(worker, audit={"enabled": True, "prompts": True}), {**QUICK, "duration": 1})
     record = next(AuditLog(worker.settings.audit_log).records())
     assert record["prompts"] == [QUICK["prompt"]]
 
 
 def test_a_log_that_cannot_be_written_loses_no_take(reviewed: Worker) -> None:
-    """The answer says so."""
+    """If the log cannot be written, the take is delivered and the answer's notes say so."""
     reviewed.settings.audit_log.parent.parent.mkdir(exist_ok=True)
     reviewed.settings.audit_log.parent.write_text("a file where the folder should be")
     result = answered(reviewed, {**QUICK, "duration": 1})
@@ -327,7 +328,7 @@ def test_a_log_that_cannot_be_written_loses_no_take(reviewed: Worker) -> None:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Run the command line in a folder of its own, with a policy."""
+    """Run the command line in an empty folder, with a policy."""
     monkeypatch.chdir(tmp_path)
     policy = tmp_path / "policy.toml"
     policy.write_text(
@@ -338,7 +339,7 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
 
 def test_review_by_commands(command, reviewed: Worker, monkeypatch) -> None:
-    """List, approve, reject; decisions are written down too."""
+    """Commands list, approve and reject takes, and the log records each decision."""
     monkeypatch.setenv("ONETAKE_OUTPUT_DIR", str(reviewed.settings.output_dir))
     monkeypatch.setenv("ONETAKE_KEEP_DIR", str(reviewed.settings.keep_dir))
     for name in ("one", "two"):
@@ -362,44 +363,44 @@ def test_review_by_commands(command, reviewed: Worker, monkeypatch) -> None:
 
 
 def test_the_policy_is_shown(command) -> None:
-    """With the defaults that its file leaves out."""
-    told = json.loads(command("policy", "--json").stdout)
-    assert told["brands"] == ["Otterline"]
-    assert told["categories"]["violence"] == "block"
+    """The policy is shown with the defaults that its file leaves out."""
+    shown = json.loads(command("policy", "--json").stdout)
+    assert shown["brands"] == ["Otterline"]
+    assert shown["categories"]["violence"] == "block"
     assert "Otterline" in command("policy").stdout
 
 
 def test_a_copy_found_in_the_wild_leads_to_its_record(
     command, worker: Worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Signed and tagged as delivered; encoded anew, its frames alone name the job."""
+    """A file as delivered is signed and tagged, and a new encode still names the job."""
     monkeypatch.setenv("ONETAKE_KEEP_DIR", str(worker.settings.kept))
     marks = {"c2pa": True, "invisible": True, "sidecar": True, "label": "AI generated"}
     under(worker, marks=marks, audit={"enabled": True})
-    asked = {**QUICK, "size": "640*352", "duration": 2}
-    result = answered(worker, asked, "shot")
+    request = {**QUICK, "size": "640*352", "duration": 2}
+    result = answered(worker, request, "shot")
     assert result["marks"]["applied"] == ["c2pa", "invisible", "label", "metadata", "sidecar"]
     assert stored(worker) == ["shot.mp4", "shot.poster.jpg", "shot.take.json"]
     video = Path(worker.settings.output_dir) / "shot.mp4"
-    found = json.loads(command("verify", "--json", video).stdout)
-    assert found["metadata"]["seed"] == result["seed"]
-    assert found["c2pa"]["signer"] == TEST_NAME
-    assert [record["job"] for record in found["records"]] == ["shot"]
+    origin = json.loads(command("verify", "--json", video).stdout)
+    assert origin["metadata"]["seed"] == result["seed"]
+    assert origin["c2pa"]["signer"] == TEST_NAME
+    assert [record["job"] for record in origin["records"]] == ["shot"]
     copy = tmp_path / "copy.mp4"
     subprocess.run(
         [get_ffmpeg_exe(), "-loglevel", "error", "-i", video, "-crf", "28", "-map_metadata", "-1",
          copy], check=True,
     )  # fmt: skip
-    found = json.loads(command("verify", "--json", copy).stdout)
-    assert (found["metadata"], found["c2pa"]["signer"]) == (None, "")
-    assert found["invisible"]["short_id"] == result["marks"]["short_id"]
-    assert [record["job"] for record in found["records"]] == ["shot"]
+    origin = json.loads(command("verify", "--json", copy).stdout)
+    assert (origin["metadata"], origin["c2pa"]["signer"]) == (None, "")
+    assert origin["invisible"]["short_id"] == result["marks"]["short_id"]
+    assert [record["job"] for record in origin["records"]] == ["shot"]
     written = worker.settings.audit_log.read_text() + (video.parent / "shot.take.json").read_text()
-    assert "bottle" not in written + json.dumps(found)
+    assert "bottle" not in written + json.dumps(origin)
 
 
 def test_a_mark_that_fails_loses_no_take(worker: Worker) -> None:
-    """The answer says which one is not there."""
+    """If a mark fails, the take is delivered and the answer says which mark is missing."""
     marks = {"c2pa": True, "timestamp_url": "http://127.0.0.1:9/"}
     result = answered(under(worker, marks=marks), {**QUICK, "duration": 1})
     assert result["marks"]["applied"] == ["metadata"]
@@ -407,5 +408,5 @@ def test_a_mark_that_fails_loses_no_take(worker: Worker) -> None:
 
 
 def test_jobs_in_the_field_s_words() -> None:
-    """The request field that hosted APIs have is on unless it is turned off."""
+    """The request field `enable_safety_checker`, which hosted APIs also have, is on by default."""
     assert Job.parse({"prompt": "x"}).enable_safety_checker is True

@@ -1,4 +1,4 @@
-"""The log that shows when it was tampered with."""
+"""The audit log: a chain of hashes that shows where somebody changed it."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def log(tmp_path: Path) -> AuditLog:
 
 
 def test_each_record_follows_the_one_before(log: AuditLog) -> None:
-    """Numbers and hashes chain from the start."""
+    """Numbers and hashes form a chain from the start."""
     records = list(log.records())
     assert [record["number"] for record in records] == list(range(5))
     assert [record["before"] for record in records] == [START, *(r["hash"] for r in records[:-1])]
@@ -29,19 +29,19 @@ def test_each_record_follows_the_one_before(log: AuditLog) -> None:
 
 
 def test_a_long_record_is_found_again(log: AuditLog) -> None:
-    """The chain goes on behind a storyboard of 200 kB."""
+    """The chain goes on after a record of 200 kB."""
     log.append({"prompts": ["青岚" * 30_000]})
     log.append({"job": "job-6"})
     assert log.check()[::3] == (7, "")
 
 
 def changed(lines: list[str]) -> list[str]:
-    """One fact in the middle is another."""
+    """The lines with one fact in the middle changed."""
     return [*lines[:2], lines[2].replace("job-2", "job-9"), *lines[3:]]
 
 
 def rehashed(lines: list[str]) -> list[str]:
-    """The same, with a hash that fits."""
+    """The same, with a new hash that fits."""
     from onetake.trust.provenance.audit import _hash  # noqa: PLC0415
 
     record = json.loads(lines[2]) | {"job": "job-9"}
@@ -71,25 +71,25 @@ def test_tampering_is_found(
 
 
 def test_a_killed_writer_s_line_is_closed(log: AuditLog) -> None:
-    """What it left is skipped, and the chain goes on from the last whole record."""
+    """The unfinished line is skipped, and the chain goes on from the last whole record."""
     with log._path.open("a") as file:
         file.write('{"number": 5, "bef')
     log.append({"job": "after"})
-    found = log.check()
-    assert (found.records, found.torn, found.problem) == (6, 1, "")
+    check = log.check()
+    assert (check.records, check.torn, check.problem) == (6, 1, "")
 
 
 def append_many(path: Path, writer: int) -> None:
-    """What one worker writes."""
+    """Write twenty records, as one worker does."""
     for number in range(20):
         AuditLog(path).append({"job": f"{writer}-{number}"})
 
 
 def test_two_workers_at_once_break_nothing(tmp_path: Path) -> None:
-    """Every record of both is there, in one chain."""
+    """All records of both workers are in one chain."""
     path = tmp_path / "audit.jsonl"
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as workers:
         list(workers.map(append_many, [path, path], range(2)))
-    found = AuditLog(path).check()
-    assert (found.records, found.torn, found.problem) == (40, 0, "")
+    check = AuditLog(path).check()
+    assert (check.records, check.torn, check.problem) == (40, 0, "")
     assert len({record["job"] for record in AuditLog(path).records()}) == 40

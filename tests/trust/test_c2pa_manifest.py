@@ -1,4 +1,4 @@
-"""C2PA manifests in real files, and what verification says of each fault."""
+"""C2PA manifests in real files, and what verification says about each fault."""
 
 import datetime as dt
 import json
@@ -35,21 +35,21 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def signed(plain: Path, tmp_path: Path) -> Path:
-    """The same, signed by an operator."""
+    """The same video, signed by an operator."""
     path = Path(shutil.copy(plain, tmp_path / "signed.mp4"))
     sign(path, FACTS, [], make_signature("An operator"), None)
     return path
 
 
 def test_a_signed_file_holds(signed: Path) -> None:
-    """Under its own anchors, with the facts and the signer's name."""
-    found = read(signed, make_signature("An operator").chain)
-    assert (found.problem, found.signer, found.is_test) == ("", "An operator", False)
-    assert found.facts == FACTS
+    """Under the signer's own anchors the manifest holds, with the facts and the signer's name."""
+    finding = read(signed, make_signature("An operator").chain)
+    assert (finding.problem, finding.signer, finding.is_test) == ("", "An operator", False)
+    assert finding.facts == FACTS
 
 
 def test_one_flipped_byte(signed: Path) -> None:
-    """Of the picture is named as an alteration."""
+    """If one byte of the picture changes, the file is reported as altered."""
     content = bytearray(signed.read_bytes())
     content[-2000] ^= 1
     signed.write_bytes(content)
@@ -57,7 +57,7 @@ def test_one_flipped_byte(signed: Path) -> None:
 
 
 def test_a_remux_drops_it(signed: Path, tmp_path: Path) -> None:
-    """A copy of the streams alone carries no manifest."""
+    """A copy of only the streams carries no manifest."""
     copy = tmp_path / "copy.mp4"
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", signed, "-c", "copy"]
     subprocess.run([*command, copy], check=True)
@@ -65,19 +65,19 @@ def test_a_remux_drops_it(signed: Path, tmp_path: Path) -> None:
 
 
 def test_a_foreign_certificate(signed: Path) -> None:
-    """One under other anchors is named so."""
+    """A certificate that is not under the anchors is reported as foreign."""
     assert read(signed, make_signature("Somebody else").chain).problem.startswith("foreign")
 
 
 def test_the_leaf_is_no_anchor(signed: Path) -> None:
-    """C2PA asks for its root, and the finding says so."""
+    """A leaf given as anchor is refused, and the problem asks for its root."""
     leaf = make_signature("An operator").chain.partition("-----END CERTIFICATE-----\n")
     assert "give its root as anchor" in read(signed, "".join(leaf[:2])).problem
 
 
 @pytest.mark.parametrize("mark", [b"uuid\xd8\xfe", b"\xd8\xfe\xc3", b"jumb", b"c2pa\x00\x11"])
 def test_a_damaged_manifest_was_there(mark: bytes, signed: Path) -> None:
-    """One bit flipped in a header, and c2pa itself finds none or cannot read it."""
+    """If a header has a wrong bit, the manifest is damaged, even if c2pa itself sees none."""
     content = bytearray(signed.read_bytes())
     content[content.index(mark)] ^= 1
     signed.write_bytes(content)
@@ -85,18 +85,18 @@ def test_a_damaged_manifest_was_there(mark: bytes, signed: Path) -> None:
 
 
 def test_an_active_manifest_that_is_not_there(signed: Path) -> None:
-    """A flip in its name is damage too, and whatever else is flipped is no crash."""
+    """A wrong bit in the manifest's name is reported as a problem and never crashes the reader."""
     content = signed.read_bytes()
     start = content.index(b"urn:c2pa:")
-    for at in range(start, start + 60):
+    for position in range(start, start + 60):
         changed = bytearray(content)
-        changed[at] ^= 1
+        changed[position] ^= 1
         signed.write_bytes(changed)
-        assert read(signed).problem, at
+        assert read(signed).problem, position
 
 
 def test_other_containers_carry_none(tmp_path: Path) -> None:
-    """A WebM is not damaged because c2pa cannot read it."""
+    """A file that c2pa cannot read, such as a WebM, is not called damaged."""
     (tmp_path / "a.webm").write_bytes(b"\x1aE\xdf\xa3" + bytes(200))
     (tmp_path / "empty.mp4").touch()
     for name in ("a.webm", "empty.mp4"):
@@ -104,21 +104,21 @@ def test_other_containers_carry_none(tmp_path: Path) -> None:
 
 
 def test_anchors_that_are_none(signed: Path) -> None:
-    """Are no reason to call a signer foreign."""
+    """A text without a certificate is refused, so that no signer is called foreign by mistake."""
     with pytest.raises(ValueError, match="no certificate"):
         read(signed, "hello")
 
 
 @pytest.fixture
 def verify(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Run `onetake verify` in a folder of its own, without a policy."""
+    """Run `onetake verify` in an empty folder, without a policy."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ONETAKE_POLICY", raising=False)
     return lambda *arguments: CliRunner().invoke(app, ["verify", *map(str, arguments)])
 
 
 def test_a_file_s_words_are_only_shown(verify, plain: Path, tmp_path: Path) -> None:
-    """Markup, escapes and missing facts in a tag break nothing."""
+    """Markup, escapes and missing facts in a tag do no harm."""
     copy = tmp_path / "tagged.mp4"
     for facts, shown in (
         ({"generator": "Onetake"}, "says no model"),
@@ -127,35 +127,35 @@ def test_a_file_s_words_are_only_shown(verify, plain: Path, tmp_path: Path) -> N
         comment = f"comment={json.dumps(facts)}"
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", "-i", plain]
         subprocess.run([*command, "-c", "copy", "-metadata", comment, copy], check=True)
-        told = verify(copy)
-        assert (told.exit_code, shown in told.stdout) == (0, True), told.output
+        run = verify(copy)
+        assert (run.exit_code, shown in run.stdout) == (0, True), run.output
 
 
 def test_a_damaged_manifest_fails_verification(verify, signed: Path) -> None:
-    """Whatever else the file carries; one that is removed does not."""
+    """The exit code is 1, whatever else the file carries."""
     content = bytearray(signed.read_bytes())
     content[content.index(b"jumb")] ^= 1
     signed.write_bytes(content)
-    told = verify(signed)
-    assert (told.exit_code, "damaged: " in told.stdout) == (1, True)
+    run = verify(signed)
+    assert (run.exit_code, "damaged: " in run.stdout) == (1, True)
 
 
 def test_anchors_without_a_certificate_are_refused(verify, signed: Path, tmp_path: Path) -> None:
-    """In one line: words, a key, nothing, and a certificate that is broken."""
+    """Words, a key, an empty file and a broken certificate are refused in one line."""
     anchor = tmp_path / "anchor.pem"
     chain = make_signature("An operator").chain
     for text in ("hello", make_signature("An operator").key, "", chain[:200] + chain[240:]):
         anchor.write_text(text)
-        told = verify(signed, "--anchor", anchor)
-        assert told.exit_code == 1
+        run = verify(signed, "--anchor", anchor)
+        assert run.exit_code == 1
         sentence = "invalid_input: --anchor: is no readable PEM file of certificates"
-        assert told.stderr.strip() == sentence
+        assert run.stderr.strip() == sentence
     anchor.write_text(chain)
     assert "holds, signed by An operator" in verify(signed, "--anchor", anchor).stdout
 
 
 def test_an_expired_certificate(plain: Path, tmp_path: Path) -> None:
-    """It signs while it lives, and is named once it has expired."""
+    """A certificate signs while it is valid, and is reported once it has expired."""
     path = Path(shutil.copy(plain, tmp_path / "signed.mp4"))
     ends = time.time() + 3
     short = make_signature("Short", dt.timedelta(seconds=3))
@@ -168,23 +168,23 @@ def test_an_expired_certificate(plain: Path, tmp_path: Path) -> None:
 
 
 def test_a_test_certificate_says_so(plain: Path, tmp_path: Path) -> None:
-    """And is foreign to everybody."""
+    """A test certificate is reported as such and as foreign."""
     path = Path(shutil.copy(plain, tmp_path / "signed.mp4"))
     sign(path, FACTS, [Ingredient("image", "image/png", picture())], trial_signature(), None)
-    found = read(path)
-    assert found.is_test
-    assert found.problem.startswith("foreign")
+    finding = read(path)
+    assert finding.is_test
+    assert finding.problem.startswith("foreign")
 
 
 def picture() -> bytes:
-    """A PNG."""
+    """A small picture as PNG."""
     from onetake.trust.provenance.apply import picture_ingredient  # noqa: PLC0415
 
     return picture_ingredient("image", np.zeros((16, 16, 3), np.uint8)).content
 
 
 def test_a_refused_certificate_leaves_the_file(plain: Path, tmp_path: Path) -> None:
-    """Nothing is left beside it, and it is as it was."""
+    """If signing fails, the file is unchanged and nothing is left beside it."""
     path = Path(shutil.copy(plain, tmp_path / "clip.mp4"))
     before = path.read_bytes()
     broken = make_signature("An operator")._replace(key="no key")
@@ -195,7 +195,7 @@ def test_a_refused_certificate_leaves_the_file(plain: Path, tmp_path: Path) -> N
 
 
 def test_a_key_of_another_certificate(tmp_path: Path) -> None:
-    """Is found when it is read, not when a take is signed."""
+    """A key that does not belong to the chain is refused when it is read."""
     (tmp_path / "chain.pem").write_text(make_signature("One").chain)
     (tmp_path / "key.pem").write_text(make_signature("Two").key)
     with pytest.raises(ValueError, match="not that of the chain"):
@@ -203,6 +203,6 @@ def test_a_key_of_another_certificate(tmp_path: Path) -> None:
 
 
 def test_formats_that_can_be_signed() -> None:
-    """Are those of our containers that c2pa-python writes."""
+    """Every format listed is one that c2pa-python can sign, and WebM is not."""
     assert set(manifest.FORMATS.values()) <= set(manifest.c2pa.Builder.get_supported_mime_types())
     assert "video/webm" not in manifest.c2pa.Builder.get_supported_mime_types()

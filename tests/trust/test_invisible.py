@@ -1,4 +1,4 @@
-"""The invisible mark: read back after what is commonly done to a video, and hardly there."""
+"""The invisible mark: it is read after what is often done to a video, and it is hardly visible."""
 
 import subprocess
 from collections.abc import Callable
@@ -13,14 +13,15 @@ from onetake.jobs.request import Output
 from onetake.media.encoder import VideoEncoder
 from onetake.media.frames import FrameBatch
 from onetake.media.probe import read_frames
-from onetake.trust.provenance.invisible import FALSE_ALARM, InvisibleMark, best_guess, read_mark
+from onetake.trust.provenance.invisible import InvisibleMark
+from onetake.trust.provenance.invisible_reader import FALSE_ALARM, best_guess, read_mark
 
 SIZE = 640, 384
 SHORT_ID = 0xC0FFEE42
 
 
 def psnr(one: FrameBatch, other: FrameBatch) -> float:
-    """Decibels."""
+    """The difference in decibels; more is closer."""
     return float(10 * np.log10(255**2 / np.mean((one.astype(float) - other) ** 2)))
 
 
@@ -38,7 +39,7 @@ def clean() -> FrameBatch:
 
 @pytest.fixture(scope="module")
 def marked(clean: FrameBatch) -> FrameBatch:
-    """The same with a mark."""
+    """The same clip with a mark."""
     return InvisibleMark(SHORT_ID, SIZE).embed(clean)
 
 
@@ -46,7 +47,7 @@ def marked(clean: FrameBatch) -> FrameBatch:
 def copied(
     marked: FrameBatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., list[FrameBatch]]:
-    """The marked clip as delivered, and then encoded again by somebody else."""
+    """A function that delivers the marked clip, encodes it again and reads its frames."""
     folder = tmp_path_factory.mktemp("marked")
     with VideoEncoder(folder / "delivered.mp4", SIZE, Fraction(24), Output()) as encoder:
         encoder.write(marked)
@@ -62,61 +63,61 @@ def copied(
 
 
 def test_read_after_encoding_again(copied: Callable[..., list[FrameBatch]]) -> None:
-    """What x264 leaves at crf 28 is enough, and says so with more than the promised certainty."""
-    found = read_mark(copied(28))
-    assert found is not None
-    assert found.short_id == SHORT_ID
-    assert found.false_alarm <= FALSE_ALARM
-    assert found.scale == pytest.approx((1, 1), abs=0.01)
+    """At crf 28 x264 leaves enough of the mark for a reading as sure as promised."""
+    reading = read_mark(copied(28))
+    assert reading is not None
+    assert reading.short_id == SHORT_ID
+    assert reading.false_alarm <= FALSE_ALARM
+    assert reading.scale == pytest.approx((1, 1), abs=0.01)
 
 
 def test_read_at_half_size(copied: Callable[..., list[FrameBatch]]) -> None:
-    """The size of the copy is found from the picture."""
-    found = read_mark(copied(23, "-vf", "scale=iw/2:ih/2"))
-    assert found is not None
-    assert found.short_id == SHORT_ID
-    assert found.scale == pytest.approx((0.5, 0.5), abs=0.01)
+    """The reader finds the scale of the copy from the picture."""
+    reading = read_mark(copied(23, "-vf", "scale=iw/2:ih/2"))
+    assert reading is not None
+    assert reading.short_id == SHORT_ID
+    assert reading.scale == pytest.approx((0.5, 0.5), abs=0.01)
 
 
 def test_read_after_a_crop(copied: Callable[..., list[FrameBatch]]) -> None:
-    """A tenth cut off both sides, not about the centre, only shifts the tile."""
-    found = read_mark(copied(23, "-vf", "crop=576:346:11:27"))
-    assert found is not None
-    assert found.short_id == SHORT_ID
+    """The mark is read after a tenth is cut off both sides, not around the centre."""
+    reading = read_mark(copied(23, "-vf", "crop=576:346:11:27"))
+    assert reading is not None
+    assert reading.short_id == SHORT_ID
 
 
 def test_unmarked_reads_none(clean: FrameBatch) -> None:
-    """Neither a clean clip, nor a flat one, nor no frames at all say anything."""
+    """A clean clip, a flat one and a clip without frames give no reading."""
     assert read_mark([clean[:12]]) is None
     assert read_mark([np.full((1, 128, 128, 3), 127, np.uint8)]) is None
     assert read_mark([]) is None
 
 
 def test_a_guess_is_known_to_be_one(clean: FrameBatch) -> None:
-    """The best guess of what was never marked claims no certainty."""
+    """The best guess for an unmarked clip does not claim to be sure."""
     guess = best_guess([clean[:1, :128, :128]])
     assert guess is not None
     assert guess.false_alarm > 1000 * FALSE_ALARM
 
 
 def test_another_id_is_another_mark(clean: FrameBatch) -> None:
-    """An id that differs in one bit is told apart, and the last one there is can be read."""
+    """An id that differs in one bit and the highest id are both read right."""
     for short_id in (SHORT_ID ^ 1, 2**32 - 1):
-        found = read_mark([InvisibleMark(short_id, SIZE).embed(clean[:2])])
-        assert found is not None
-        assert found.short_id == short_id
+        reading = read_mark([InvisibleMark(short_id, SIZE).embed(clean[:2])])
+        assert reading is not None
+        assert reading.short_id == short_id
 
 
 @pytest.mark.parametrize("short_id", [-1, 2**32])
 def test_an_id_has_32_bits(short_id: int) -> None:
-    """Longer ones are refused before anything is marked."""
+    """An id of more bits or a negative one is refused."""
     with pytest.raises(ValueError, match="32 bits"):
         InvisibleMark(short_id, SIZE)
 
 
 @pytest.mark.parametrize("size", [SIZE, (1280, 720), (128, 128), (16, 18)])
 def test_hardly_there(clean: FrameBatch, size: tuple[int, int]) -> None:
-    """At least 38 dB on a soft clip and on noise, whatever the size."""
+    """The mark keeps 38 dB or more on a soft clip and on noise at every size."""
     soft = cv2.resize(clean[0], size)[None]
     rough = np.random.default_rng(0).integers(0, 256, soft.shape, np.uint8)
     for frames in (soft, rough):
@@ -125,18 +126,18 @@ def test_hardly_there(clean: FrameBatch, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("level", [0, 255])
 def test_black_and_white_do_not_wrap(level: int) -> None:
-    """The mark stops at black and at white, and half of it is read."""
+    """The mark stops at black and at white, and the half that is left is read."""
     flat = np.full((2, SIZE[1], SIZE[0], 3), level, np.uint8)
     marked = InvisibleMark(SHORT_ID, SIZE).embed(flat)
     change = np.abs(marked.astype(int) - level)
     assert 0 < change.max() < 16
-    found = read_mark([marked])
-    assert found is not None
-    assert found.short_id == SHORT_ID
+    reading = read_mark([marked])
+    assert reading is not None
+    assert reading.short_id == SHORT_ID
 
 
 def test_the_same_frame_is_marked_alike(clean: FrameBatch, marked: FrameBatch) -> None:
-    """Batches, their layout in memory and another object change nothing, nor are they changed."""
+    """Batch size, memory layout and a new object change nothing, and the input stays as it was."""
     before = clean.copy()
     mark = InvisibleMark(SHORT_ID, SIZE)
     channels_first = np.ascontiguousarray(clean[:3].transpose(0, 3, 1, 2))

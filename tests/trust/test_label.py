@@ -1,4 +1,4 @@
-"""What everybody can see."""
+"""The visible mark: words or a logo."""
 
 from pathlib import Path
 
@@ -12,20 +12,20 @@ from onetake.trust.provenance.label import Label
 
 @pytest.mark.parametrize("size", [(128, 96), (96, 128), (640, 360)])
 def test_words_stand_in_the_corner(size: tuple[int, int]) -> None:
-    """The rest of the frame is as it was, and white words are seen on white too."""
+    """The words are visible on any ground, and the rest of the frame does not change."""
     width, height = size
     for ground in (0, 128, 255):
         frames = np.full((2, height, width, 3), ground, np.uint8)
         marked = Label(size, words="AI generated").over(frames)
         assert marked.shape == frames.shape
-        assert (frames == ground).all()  # the given ones are not touched
+        assert (frames == ground).all()  # the input is not changed
         changed = (marked != ground).any(axis=(0, 3))
         assert changed[height // 2 :, width // 4 :].sum() > 30
         assert not changed[: height // 2].any()
 
 
 def test_a_policy_takes_what_can_be_drawn() -> None:
-    """Every letter of a label that it takes has a shape of its own, unlike those it refuses."""
+    """A policy refuses the letters that its font draws as an empty box."""
     assert Policy(marks=Marks(label="AI generated, 100% (c) Ag-9!")).marks.label
     drawn = {Label((640, 360), words=letter)._alpha.tobytes() for letter in "生成é"}
     assert len(drawn) == 1  # an empty box
@@ -35,7 +35,7 @@ def test_a_policy_takes_what_can_be_drawn() -> None:
 
 
 def test_a_logo_keeps_its_colours(tmp_path: Path) -> None:
-    """And its transparency."""
+    """A logo keeps its colours, its transparency and its place."""
     logo = np.zeros((40, 80, 4), np.uint8)
     logo[:, :40] = (200, 30, 30, 255)
     Image.fromarray(logo).save(tmp_path / "logo.png")

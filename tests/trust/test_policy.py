@@ -1,4 +1,4 @@
-"""The operator's file."""
+"""The operator's policy file."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from onetake.trust.policy import CATEGORIES, Policy, read_policy
 
 
 def written(tmp_path: Path, text: str) -> Path:
-    """A policy's file."""
+    """A policy file with this text."""
     path = tmp_path / "policy.toml"
     path.write_text(text)
     return path
@@ -25,7 +25,7 @@ def test_without_a_file_the_default_holds() -> None:
 
 
 def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
-    """And nothing else."""
+    """Settings that the file does not name keep their defaults."""
     text = 'brands = ["Otterline"]\n[categories]\nviolence = "flag"\n[marks]\ninvisible = true\n'
     policy = read_policy(written(tmp_path, text))
     assert policy.brands == ("Otterline",)
@@ -60,17 +60,17 @@ def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
 def test_what_is_no_policy_is_refused(
     text: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In one line that names the setting."""
+    """The refusal is one line that names the setting."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as refusal:
         read_policy(written(tmp_path, text))
-    assert str(told.value).startswith("invalid_settings: ONETAKE_POLICY: ")
-    assert problem in str(told.value)
-    assert "\n" not in str(told.value)
+    assert str(refusal.value).startswith("invalid_settings: ONETAKE_POLICY: ")
+    assert problem in str(refusal.value)
+    assert "\n" not in str(refusal.value)
 
 
 def test_a_cut_off_logo_is_refused(tmp_path: Path) -> None:
-    """When the policy is read, not when a take is drawn on."""
+    """A logo that is cut off is refused when the policy is read."""
     logo = tmp_path / "logo.png"
     Image.effect_noise((64, 64), 90).save(logo)
     policy = written(tmp_path, f'[marks]\nlogo = "{logo}"')
@@ -81,6 +81,6 @@ def test_a_cut_off_logo_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    """Is no default in disguise."""
+    """A missing file is an error, not the default policy."""
     with pytest.raises(SettingsError, match="names no readable TOML file"):
         read_policy(tmp_path / "none.toml")

@@ -1,4 +1,4 @@
-"""What prompts are blocked for: words, names, meanings, and the ways to hide them."""
+"""What prompts are checked for: words, names and meanings, also when they are hidden."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from onetake.trust.policy import CATEGORIES, Policy
 from onetake.trust.safety import meaning
-from onetake.trust.safety.normalise import plain, readings, undone
+from onetake.trust.safety.normalise import plain, readings, revealed
 from onetake.trust.safety.pictures import Watch, nudity
 from onetake.trust.safety.prompts import categories_of
 from onetake.trust.safety.terms import NameList, TermList, packaged
@@ -36,20 +36,20 @@ POLICY = Policy(brands=BRANDS)
     ],
 )  # fmt: skip
 def test_innocent_words_pass(prompt: str) -> None:
-    """Words that other lists trip over."""
+    """Innocent words that simple lists block are allowed."""
     assert categories_of(prompt, POLICY) == ()
 
 
 def test_a_sample_of_the_suite_keeps_the_bars() -> None:
-    """Of every twelfth prompt 8% at most are blocked and 15% missed (all: bench/safety.py)."""
+    """Of every twelfth prompt, 8% or fewer are blocked wrongly and 15% missed."""
     rows = [json.loads(line) for line in SUITE.read_text(encoding="utf-8").splitlines()][::12]
-    said = [(row["category"], categories_of(row["text"], POLICY)) for row in rows]
-    innocent = [found for category, found in said if category is None]
-    harmful = [found for category, found in said if category is not None]
+    answers = [(row["category"], categories_of(row["text"], POLICY)) for row in rows]
+    innocent = [matches for category, matches in answers if category is None]
+    harmful = [matches for category, matches in answers if category is not None]
     assert len(innocent) > 25
     assert len(harmful) > 25
     assert sum(map(bool, innocent)) <= 0.08 * len(innocent)
-    assert sum(not found for found in harmful) <= 0.15 * len(harmful)
+    assert sum(not matches for matches in harmful) <= 0.15 * len(harmful)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_sample_of_the_suite_keeps_the_bars() -> None:
     ],
 )  # fmt: skip
 def test_hidden_words_are_read(written: str) -> None:
-    """Twelve ways to write the same two words, which alone make the category."""
+    """Two words that alone make the category are read in twelve ways to write them."""
     assert any("naked" in reading and "woman" in reading.replace(" ", "") for reading in readings(
         written
     ))  # fmt: skip
@@ -70,20 +70,19 @@ def test_hidden_words_are_read(written: str) -> None:
 
 
 def test_what_is_not_seen_is_not_read() -> None:
-    """Unicode's ignorable characters, letters among them, and the signs of trade marks."""
-    for (
-        ignorable
-    ) in "\u00ad\u034f\u115f\u1160\u17b4\u180b\u200b\u2065\u3164\ufe0f\uffa0\U000e0100\u2122":
-        assert plain(f"na{ignorable}ked") == "naked", hex(ord(ignorable))
+    """Unicode's ignorable characters and the signs of trade marks do not split a word."""
+    ignored = "\u00ad\u034f\u115f\u1160\u17b4\u180b\u200b\u2065\u3164\ufe0f\uffa0\U000e0100\u2122"
+    for character in ignored:
+        assert plain(f"na{character}ked") == "naked", hex(ord(character))
 
 
 def test_what_hides_nothing_stays() -> None:
-    """Numbers, prices and ends of sentences are not letters."""
-    assert undone("24 bottles for $5, stop! now") == "24 bottles for $5, stop! now"
+    """Numbers, prices and ends of sentences are not read as letters."""
+    assert revealed("24 bottles for $5, stop! now") == "24 bottles for $5, stop! now"
 
 
 def test_brands_are_found_as_they_are_written() -> None:
-    """In any case, with a hyphen or in one word, in possession, and in Chinese."""
+    """A brand matches in any case, with a hyphen, in one word, as a genitive and in Chinese."""
     for text in (
         "ZEPHYRINE COLA's can",
         "zephyrine-cola",
@@ -95,7 +94,7 @@ def test_brands_are_found_as_they_are_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "found", "passed"),
+    ("name", "matching", "innocent"),
     [
         ("C&A", "a C&A shop, c & a", "vitamin c in a bottle; Vitamin C, a day"),
         ("@home", "we watch @Home tv", "at home; home; meet @ home"),
@@ -110,23 +109,23 @@ def test_brands_are_found_as_they_are_written() -> None:
         ("Otterline™", "otterline; OTTERLINE™", "otters in a line"),
     ],
 )  # fmt: skip
-def test_signs_in_a_name_are_signs(name: str, found: str, passed: str) -> None:
-    """Not the language of word lists; a name is of any number of words."""
+def test_signs_in_a_name_are_signs(name: str, matching: str, innocent: str) -> None:
+    """A sign in a name stands for itself, and a name may have any number of words."""
     policy = Policy(brands=(name,))
-    for text in found.split("; "):
+    for text in matching.split("; "):
         assert "brands" in categories_of(text, policy), text
-    for text in passed.split("; "):
+    for text in innocent.split("; "):
         assert "brands" not in categories_of(text, policy), text
 
 
 def test_a_name_without_a_word_is_none() -> None:
-    """It would be found in everything."""
+    """A name without letters and digits is refused, because it would match every prompt."""
     with pytest.raises(ValueError, match="neither letters nor digits"):
         NameList(["***"])
 
 
 def test_a_common_prompt_is_embedded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a storyboard's parts add to it."""
+    """The common prompt of a storyboard is embedded only once."""
     embedded: list[str] = []
     embed = meaning.embed
 
@@ -145,15 +144,17 @@ def test_a_common_prompt_is_embedded_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_wish_hides_in_no_long_description() -> None:
-    """A clause is read by itself."""
+    """A harmful clause is found in the middle of a long description."""
     calm = "A quiet street in the morning sun with warm light on old walls. " * 12
     assert categories_of(calm, POLICY) == ()
-    found = categories_of(f"{calm}She slips out of everything she wears for him. {calm}", POLICY)
-    assert "sexual" in found
+    categories = categories_of(
+        f"{calm}She slips out of everything she wears for him. {calm}", POLICY
+    )
+    assert "sexual" in categories
 
 
 def test_the_examples_hold_no_prompt_of_the_suites() -> None:
-    """What judges the classifier is not what it was trained on."""
+    """The classifier is not tested on the prompts that it was trained on."""
 
     def texts(path: str) -> set[str]:
         lines = (Path(__file__).parents[2] / path).read_text(encoding="utf-8").splitlines()
@@ -165,7 +166,7 @@ def test_the_examples_hold_no_prompt_of_the_suites() -> None:
 
 
 def test_long_prompts_are_read_in_whole_words() -> None:
-    """Half a word means something else; where a script has no spaces, characters are counted."""
+    """A long prompt is split between words or, in a script without spaces, between characters."""
     assert {word for part in meaning.parts("red bottle " * 40) for word in part.split()} == {
         "red", "bottle",
     }  # fmt: skip
@@ -173,7 +174,7 @@ def test_long_prompts_are_read_in_whole_words() -> None:
 
 
 def test_entries_of_a_list() -> None:
-    """Words alone, endings, both of a pair, groups, and innocent phrases that are taken out."""
+    """Words, endings, pairs, groups and innocent phrases match as the list says."""
     terms = TermList([
         "@who = woman, man", "# comment", "gore", "slash*", "naked & @who", "! naked eye", "血腥",
     ])  # fmt: skip
@@ -181,34 +182,36 @@ def test_entries_of_a_list() -> None:
         assert terms.matches(text), text
     for text in ("gorehound", "a naked wall", "seen by the naked eye by a man", "a slab"):
         assert not terms.matches(text), text
-    for line, said in (
+    for line, problem in (
         ("&", "empty"), ("gore & @whom", "@whom is no group"), ("a slash*", "after one word only"),
         ("self-harm*", "after one word only"), ("slash* wound", "after one word only"),
     ):  # fmt: skip
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=problem):
             TermList([line])
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_every_entry_finds_itself(category: str) -> None:
-    """Whatever its script: an entry that stands alone is found in a text that is its words."""
+    """Each entry that stands alone matches its own words, in every script."""
     terms = packaged(category)
     assert [t for t in sorted(terms.alone) if not terms.matches(plain(t.rstrip("*")))] == []
 
 
 def test_categories_come_in_their_order() -> None:
-    """So that an answer names the same one first each time."""
-    found = categories_of("Otterline: a naked woman undresses, then is tortured to death", POLICY)
-    assert list(found) == [category for category in CATEGORIES if category in found]
-    assert {"sexual", "brands"} <= set(found)
+    """Categories are given in one order, so that an answer always names the same one first."""
+    categories = categories_of(
+        "Otterline: a naked woman undresses, then is tortured to death", POLICY
+    )
+    assert list(categories) == [name for name in CATEGORIES if name in categories]
+    assert {"sexual", "brands"} <= set(categories)
 
 
 def test_a_watch_looks_at_what_it_was_told() -> None:
-    """Of batches of any length, and hands on every frame."""
+    """A watch looks only at the chosen frames and passes on every frame."""
     frames = np.zeros((20, 32, 32, 3), np.uint8)
     with Watch({0, 7, 19, 40}) as watch:
-        passed = list(watch.through(iter([frames[:5], frames[5:6], frames[6:]])))
-    assert sum(map(len, passed)) == 20
+        frames_out = list(watch.through(iter([frames[:5], frames[5:6], frames[6:]])))
+    assert sum(map(len, frames_out)) == 20
     assert watch.count == 3
     assert watch.highest() == pytest.approx(nudity(frames[0]), abs=1e-6)
     assert watch.highest() < 0.5

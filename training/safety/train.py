@@ -1,4 +1,4 @@
-"""Train the classifier of what prompts mean: `src/onetake/safety/meaning.npz`.
+"""Train the classifier of what prompts mean: `src/onetake/trust/safety/meaning.npz`.
 
     python -m training.safety.train      # some minutes on two CPU cores, most of them embedding
 

@@ -1,0 +1,1 @@
+"""Where results go, and what is remembered of them."""

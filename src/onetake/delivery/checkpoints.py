@@ -1,8 +1,8 @@
-"""Segments that are denoised, kept while their job runs, so that a failed one need not begin anew.
+"""Denoised segments, kept while their job runs: after a failure the job need not start over.
 
 Latents are small (20 MB for 121 frames of 1280x704) and decode to the same frames again. They lie
-in a folder of the job's name on the volume, with a mark of what was asked but none of its words,
-and are deleted when the take is stored.
+in a folder of the job's name on the volume, with a digest of the request but none of its words.
+They are deleted when the take is stored.
 """
 
 import contextlib
@@ -24,52 +24,52 @@ _ABOUT = "about.json"
 log = logging.getLogger("onetake")
 
 
-class SavedSegments:
+class Checkpoints:
     """One job's finished segments."""
 
-    def __init__(self, root: Path, name: str, asked: object) -> None:
-        """Find what the job of this name left, or the one that it names as ``resume``.
+    def __init__(self, root: Path, name: str, request: object) -> None:
+        """Find what the job of this name left, or the job that it names as ``resume``.
 
         Raises:
-            JobError: there is none to resume, or it is of another request.
+            JobError: there is nothing to resume, or it is of another request.
         """
-        mapped = dict(asked) if isinstance(asked, Mapping) else {}
-        resumed = mapped.pop("resume", None)
-        self.name = name if resumed is None else resumed  # to resume it by
+        fields = dict(request) if isinstance(request, Mapping) else {}
+        resumed = fields.pop("resume", None)
+        self.name = name if resumed is None else resumed  # the id to resume this job by
         self._folder = root / self.name
-        self._mark = digest(mapped)
+        self._digest = digest(fields)
         about = self._read()
-        same = about.get("asked") == self._mark
+        same = about.get("asked") == self._digest
         if resumed is not None and not same:
             problem = "nothing is kept under this id; leave it out and send the job anew"
             if about:
                 problem = "is the id of another request; send the same fields with it"
             raise JobError("resume", problem)
         self.seed: int | None = about.get("seed") if same else None
-        self.count = 0  # saved or found
+        self.count = 0  # segments saved or loaded
         if about and not same:
             self.clear()
 
     def begin(self, seed: int) -> None:
-        """Note the seed that the job runs with. Failing to costs a second try its head start."""
+        """Write down the job's seed. If that fails, a second try starts over."""
         self.seed = seed
-        self._write({"asked": self._mark, "seed": seed})
+        self._write({"asked": self._digest, "seed": seed})
 
     def load(self, index: int, model: VideoModel) -> Any | None:
-        """The latents of segment ``index``, if they are here and of this very model."""
+        """The latents of segment ``index``, if they are kept and were made by this very model."""
         file = self._file(index, model)
         try:
-            found = model.load_latents(file) if file.is_file() else None
+            latents = model.load_latents(file) if file.is_file() else None
         except OSError:
             log.warning("segment %d is kept but cannot be read", index + 1, exc_info=True)
             return None
-        if found is not None:
+        if latents is not None:
             self.count += 1
             log.info("segment %d was kept from an earlier try", index + 1)
-        return found
+        return latents
 
     def save(self, index: int, model: VideoModel, latents: Any) -> None:
-        """Keep the latents of segment ``index``; a full disk is no reason to fail the job."""
+        """Keep the latents of segment ``index``; a full disk does not fail the job."""
         file = self._file(index, model)
         partial = file.with_suffix(".partial")
         try:
@@ -80,12 +80,12 @@ class SavedSegments:
             log.warning("segment %d is not kept", index + 1, exc_info=True)
 
     def clear(self) -> None:
-        """Delete them, and what other jobs left over a week ago."""
+        """Delete them, and those of other jobs that are older than a week."""
         shutil.rmtree(self._folder, ignore_errors=True)
         for about in self._folder.parent.glob(f"*/{_ABOUT}"):
             if time.time() - about.stat().st_mtime > WEEK_SECONDS:
                 shutil.rmtree(about.parent, ignore_errors=True)
-        with contextlib.suppress(OSError):  # not empty: others are kept
+        with contextlib.suppress(OSError):  # not empty: other jobs keep something
             self._folder.parent.rmdir()
             self._folder.parent.parent.rmdir()
 

@@ -1,4 +1,4 @@
-"""Frames into files, and files into the store."""
+"""The files of a take, and their way into the store."""
 
 import base64
 import logging
@@ -22,8 +22,8 @@ log = logging.getLogger("onetake")
 
 
 @dataclass(frozen=True)
-class Files:
-    """What a job leaves in its folder; names are also the keys in the store."""
+class TakeFiles:
+    """The files that a job writes into its folder; their names are also the keys in the store."""
 
     folder: Path
     name: str
@@ -40,14 +40,14 @@ class Files:
         return self.folder / f"{self.name}.poster.jpg"
 
     @property
-    def made(self) -> list[Path]:
-        """The take, its poster, and what lies beside them."""
-        return [self.video, self.poster, *([self.sidecar] if self.sidecar.is_file() else [])]
+    def sidecar(self) -> Path:
+        """How the take was made, a JSON."""
+        return self.folder / f"{self.name}.take.json"
 
     @property
-    def sidecar(self) -> Path:
-        """What the take was made of, a JSON."""
-        return self.folder / f"{self.name}.take.json"
+    def all(self) -> list[Path]:
+        """The take, its poster, and its sidecar if there is one."""
+        return [self.video, self.poster, *([self.sidecar] if self.sidecar.is_file() else [])]
 
     def part(self, segment: int) -> Path:
         """One segment's own frames."""
@@ -56,36 +56,36 @@ class Files:
 
 @dataclass(frozen=True)
 class PartSender:
-    """Stores segments' files while the rest of a take is made."""
+    """Stores the files of segments while the rest of the take is made."""
 
     store: Store
     control: Control
     may_leave: Callable[[], bool]
-    note: Callable[[Path], object]  # is told of each file that left
-    sent: list[str] = field(default_factory=list)  # keys
+    on_sent: Callable[[Path], object]  # called with each file that was stored
+    sent_keys: list[str] = field(default_factory=list)
 
     def send(self, segment: int, file: Path) -> None:
-        """Store a segment's file and tell its link, if it may leave."""
+        """Store a segment's file and report its link, if it may leave; only once for each."""
         try:
-            if self.may_leave():
+            if file.name not in self.sent_keys and self.may_leave():
                 link = _put(self.store, file, CONTENT_TYPES[file.suffix[1:]], self.control)
-                self.sent.append(file.name)
-                self.note(file)
+                self.sent_keys.append(file.name)
+                self.on_sent(file)
                 self.control.part(PartLink(segment, link))
         except (StageError, RuntimeError) as error:  # the whole take may still arrive
             log.warning("segment %d was not stored: %s", segment, error)
 
     def withdraw(self) -> None:
-        """Delete what was stored: of this take nothing may be out."""
-        for key in self.sent:
+        """Delete all uploaded parts."""
+        for key in self.sent_keys:
             try:
                 self.store.delete(key)
             except StageError as error:
                 log.warning("a segment could not be deleted: %s", error)
 
 
-def store_take(store: Store, output: Output, files: Files, control: Control) -> dict[str, Any]:
-    """The result's links; a small video goes into the answer itself when the job asks for that.
+def store_take(store: Store, output: Output, files: TakeFiles, control: Control) -> dict[str, Any]:
+    """The result's links; a small video goes into the answer itself if the job asks for that.
 
     Raises:
         StageError: the store does not take the video.
@@ -97,17 +97,17 @@ def store_take(store: Store, output: Output, files: Files, control: Control) -> 
     try:
         poster = _put(store, files.poster, "image/jpeg", control)
     except StageError as error:  # a finished take is not given up for its poster
-        log.warning("no poster: %s", error)
+        log.warning("the poster was not stored: %s", error)
     if files.sidecar.is_file():
         try:
             _put(store, files.sidecar, "application/json", control)
         except StageError as error:
-            log.warning("no sidecar: %s", error)
+            log.warning("the sidecar was not stored: %s", error)
     return {"video_url": link, "result": link, "poster_url": poster}
 
 
 def _put(store: Store, file: Path, content_type: str, control: Control) -> str:
-    """A stored file's link, after more tries if need be.
+    """A stored file's link. A store that fails is tried again.
 
     Raises:
         StageError: the last try failed as well.
@@ -116,6 +116,6 @@ def _put(store: Store, file: Path, content_type: str, control: Control) -> str:
         try:
             return store.put(file, file.name, content_type)
         except StageError as error:
-            log.warning("%s; once more in %g s", error, pause)
+            log.warning("%s; trying again in %g s", error, pause)
         control.pause(pause)
     return store.put(file, file.name, content_type)

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from onetake.models.acceleration import Effect
 from onetake.models.spec import ModelSpec
-from onetake.runtime.profiles import Profile
 
 
 @dataclass(frozen=True)
@@ -95,16 +95,24 @@ def known_card(name: str) -> str:
 
 def forward_tflop(spec: ModelSpec, size: tuple[int, int], num_frames: int) -> tuple[float, float]:
     """Operations of one forward in units of 1e12: of linear layers, and of attention."""
-    latent_frames = (num_frames - 1) // spec.frame_step + 1
-    tokens = latent_frames * (size[0] // spec.size_multiple) * (size[1] // spec.size_multiple)
-    linear = 2 * tokens * (6 * spec.hidden_size**2 + 2 * spec.hidden_size * spec.ffn_size)
-    attention = 4 * tokens**2 * spec.hidden_size
-    return spec.layers * linear / 1e12, spec.layers * attention / 1e12
+    latent_frames = (num_frames - 1) // spec.segment.frame_step + 1
+    tokens = (
+        latent_frames
+        * (size[0] // spec.segment.size_multiple)
+        * (size[1] // spec.segment.size_multiple)
+    )
+    linear = (
+        2
+        * tokens
+        * (6 * spec.network.hidden_size**2 + 2 * spec.network.hidden_size * spec.network.ffn_size)
+    )
+    attention = 4 * tokens**2 * spec.network.hidden_size
+    return spec.network.layers * linear / 1e12, spec.network.layers * attention / 1e12
 
 
 def stage_seconds(
     spec: ModelSpec,
-    profile: Profile,
+    effect: Effect,
     size: tuple[int, int],
     frame_counts: Sequence[int],
     *,
@@ -115,14 +123,14 @@ def stage_seconds(
 
     Args:
         spec: the model.
-        profile: whether linear layers run in 8 bits.
+        effect: of the profile, which says whether linear layers run in 8 bits.
         size: generated (width, height).
         frame_counts: generated frames of each segment.
         forwards: runs of the transformer for each segment.
         card: name of the card; None for the CPU.
     """
-    pixels = size[0] * size[1] / (spec.sizes[0][0] * spec.sizes[0][1])
-    decode = spec.vae_tflop * pixels * sum(frame_counts) / spec.max_frames
+    pixels = size[0] * size[1] / (spec.segment.sizes[0][0] * spec.segment.sizes[0][1])
+    decode = spec.network.vae_tflop * pixels * sum(frame_counts) / spec.segment.max_frames
     linear = attention = 0.0
     for frames, runs in zip(frame_counts, forwards, strict=True):
         one = forward_tflop(spec, size, frames)
@@ -130,6 +138,6 @@ def stage_seconds(
     if card is None:
         return (linear + attention) / CPU_TFLOPS, decode / CPU_TFLOPS
     rates = CARDS[known_card(card)]
-    rate = rates.eight_bit if profile.eight_bit else rates.bf16
+    rate = rates.eight_bit if effect.eight_bit else rates.bf16
     denoise = (linear / rate + attention / rates.bf16) / FORWARD_ATTAINED
     return denoise, decode / rates.bf16 / DECODE_ATTAINED

@@ -6,19 +6,26 @@ its meaning, and `SYNONYMS` adds the names that local video APIs commonly use.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
+from onetake.jobs.limits import (
+    JOB_ID,
+    MAX_PARTS,
+    MAX_PROMPT,
+    MAX_SEED,
+    MAX_SIDE,
+    MAX_STORYBOARD,
+    MIN_SIDE,
+    SIZE,
+    nearest_side,
+)
+from onetake.jobs.refusals import refuse, refuse_unknown
+from onetake.media.fetch import InputKind
+from onetake.media.formats import VideoFormat
 from onetake.runtime.errors import JobError
-from onetake.runtime.wording import nearest_name, shown
-
-MAX_PROMPT = 2000  # characters; the text encoder reads 512 tokens
-MAX_STORYBOARD = 16_000  # characters of all parts: each hundred cost the check 50 to 150 ms
-MIN_SIDE, MAX_SIDE = 64, 2560
-MAX_SEED = 2**53 - 1  # the largest that survives JSON in every client
 
 Resolution = Literal["480p", "720p", "1080p"]
 AspectRatio = Literal["16:9", "9:16", "1:1", "4:3", "3:4", "21:9", "9:21"]
@@ -26,9 +33,9 @@ Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE, multiple_of=2)]
 Seed = Annotated[int, Field(ge=-1, le=MAX_SEED)]
 Duration = Annotated[float, Field(ge=0.1)]  # seconds; the operator's `max_duration` bounds it
-
+Picture = Annotated[str | None, InputKind("picture")]
+Clip = Annotated[str | None, InputKind("clip")]
 Transition = Literal["continuous", "cut"]
-_JOB_ID = r"^[A-Za-z0-9_-]{1,96}$"
 
 SYNONYMS = {
     "guidance": "guidance_scale",
@@ -39,22 +46,29 @@ SYNONYMS = {
 }
 
 
-class _Asked(BaseModel):
+class Input(NamedTuple):
+    """Something that a job brings."""
+
+    field: str
+    kind: str  # a row of onetake.media.fetch
+    source: str
+
+
+class Fields(BaseModel):
+    """A group of a request's fields. Nothing is converted, nothing unknown is taken."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Output(_Asked):
+class Output(VideoFormat):
     """How the result is written and handed over."""
 
-    container: Literal["mp4", "mov", "webm"] = "mp4"
-    codec: Literal["h264", "hevc", "av1"] = "h264"
-    quality: Literal["draft", "standard", "high"] = "standard"
     delivery: Literal["url", "base64"] = Field(
         "url", description="A link, or the file itself in the answer while it is small"
     )
 
 
-class SegmentRequest(_Asked):
+class SegmentRequest(Fields):
     """One part of a storyboard."""
 
     prompt: Prompt
@@ -63,34 +77,36 @@ class SegmentRequest(_Asked):
     transition: Transition | None = None
 
 
-class Job(_Asked):
-    """One request. A prompt, an image or both; everything else has a default."""
+class ContentFields(Fields):
+    """What the take shows."""
 
     prompt: Prompt = Field("", description="What the take shows")
     negative_prompt: Prompt = Field("", description="What it must not show")
-    image: str | None = Field(
+    image: Picture = Field(
         None,
         min_length=1,
         description="First frame: https URL, data URI, base64, or a file of the worker's volume",
     )
-    last_image: str | None = Field(None, min_length=1, description="Frame to end on")
+    last_image: Picture = Field(None, min_length=1, description="Frame to end on")
     loop: bool = Field(default=False, description="End where it began, to be shown over and over")
-    video: str | None = Field(
+    video: Clip = Field(
         None, min_length=1, description="A clip to extend, at its own size and rate"
     )
     segments: list[SegmentRequest] | None = Field(
         None,
         min_length=1,
-        max_length=64,
+        max_length=MAX_PARTS,
         description="A storyboard: `prompt`, `duration`, `seed` and `transition` of each part",
     )
     transition: Transition = Field(
         "continuous", description="How parts follow each other, unless one says otherwise"
     )
 
-    size: str | None = Field(
-        None, pattern=r"^\d{2,4}[*xX]\d{2,4}$", description='Delivered size, "1280*720"'
-    )
+
+class ShapeFields(Fields):
+    """How large, how long and how fast it is delivered."""
+
+    size: str | None = Field(None, pattern=SIZE, description='Delivered size, "1280*720"')
     width: Side | None = Field(None, description="Delivered width")
     height: Side | None = Field(None, description="Delivered height")
     resolution: Resolution | None = Field(None, description="Short side, with `aspect_ratio`")
@@ -104,6 +120,10 @@ class Job(_Asked):
     fps: float | None = Field(
         None, ge=1, le=60, description="Delivered rate; the model's by default"
     )
+
+
+class SamplingFields(Fields):
+    """How the model is run, and how its segments are chained."""
 
     num_inference_steps: int | None = Field(
         None, ge=1, le=100, description="Denoising steps; the model's by default"
@@ -129,11 +149,16 @@ class Job(_Asked):
     )
     resume: str | None = Field(
         None,
-        pattern=_JOB_ID,
+        pattern=JOB_ID,
         description="The id of a job of the same fields that failed after whole segments",
     )
     model: str | None = Field(None, description="A name from the model table")
     profile: str | None = Field(None, description="A name from the profile table")
+
+
+class DeliveryFields(Fields):
+    """What is handed over, and what is done beside making it."""
+
     output: Output = Field(
         Output(), description="`container`, `codec`, `quality`, and `delivery` (a URL or base64)"
     )
@@ -147,24 +172,42 @@ class Job(_Asked):
         default=True, description="Check prompts and pictures, as the worker's policy has it"
     )
 
+
+# The fields stand in the order of these groups, the last one first: pydantic's way.
+class Job(DeliveryFields, SamplingFields, ShapeFields, ContentFields):
+    """One request. A prompt, an image or both; everything else has a default."""
+
     @classmethod
-    def parse(cls, asked: object) -> Self:
+    def parse(cls, request: object) -> Self:
         """Read a request as JSON gave it; ``null`` is the same as leaving a field out.
 
         Raises:
             JobError: names the first wrong field and the nearest legal value.
         """
-        if not isinstance(asked, Mapping):
+        if not isinstance(request, Mapping):
             raise JobError("input", 'is not an object; write {"input": {"prompt": "..."}}')
-        given = {str(name): value for name, value in asked.items() if value is not None}
+        sent = {str(name): value for name, value in request.items() if value is not None}
         try:
-            job = cls.model_validate(_canonical(given))
+            job = cls.model_validate(cls._by_own_names(sent))
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            asked_as = {SYNONYMS[name]: name for name in given if name in SYNONYMS}
-            raise _explain(first, asked_as) from None
+            sent_as = {SYNONYMS[name]: name for name in sent if name in SYNONYMS}
+            parts = {"output": Output.model_fields, "segments": SegmentRequest.model_fields}
+            refuse(error.errors(include_url=False)[0], sent_as, parts)
         job.check_together()
         return job
+
+    @classmethod
+    def _by_own_names(cls, sent: dict[str, Any]) -> dict[str, Any]:
+        """The fields without synonyms."""
+        named: dict[str, Any] = {}
+        for name, value in sent.items():
+            own = SYNONYMS.get(name, name)
+            if own not in cls.model_fields:
+                refuse_unknown(name, [*cls.model_fields, *SYNONYMS])
+            if own in named:
+                raise JobError(name, f"says the same as another field; keep {own} alone")
+            named[own] = value
+        return named
 
     def check_together(self) -> None:
         """Refuse fields that contradict each other.
@@ -187,15 +230,17 @@ class Job(_Asked):
         if self.output.container == "mov" and self.output.codec == "av1":
             raise JobError("output.codec", "a mov holds h264 or hevc; ask for one, or for mp4")
 
-    @property
-    def names_inputs(self) -> bool:
-        """Whether something must be fetched."""
-        return bool(self.image or self.last_image or self.video)
+    def inputs(self) -> Iterator[Input]:
+        """Everything that must be fetched, in the order of the fields."""
+        for name, field in type(self).model_fields.items():
+            for mark in field.metadata:
+                if isinstance(mark, InputKind) and (source := getattr(self, name)):
+                    yield Input(name, mark.name, source)
 
     def _check_segments(self) -> None:
-        told = sum(len(self.prompt) + len(part.prompt) for part in self.segments or ())
-        if told > MAX_STORYBOARD:
-            problem = f"have {told:,} characters, each with the prompt; at most"
+        characters = sum(len(self.prompt) + len(part.prompt) for part in self.segments or ())
+        if characters > MAX_STORYBOARD:
+            problem = f"have {characters:,} characters, each with the prompt; at most"
             raise JobError("segments", f"{problem} {MAX_STORYBOARD:,} are legal")
         for name in ("duration", "num_frames"):
             if self.segments and getattr(self, name) is not None:
@@ -204,15 +249,12 @@ class Job(_Asked):
                 )
 
     def _check_size(self) -> None:
-        ways = [
-            name
-            for name, given in {
-                "size": self.size,
-                "width and height": self.width or self.height,
-                "resolution or aspect_ratio": self.resolution or self.aspect_ratio,
-            }.items()
-            if given
-        ]
+        choices = {
+            "size": self.size,
+            "width and height": self.width or self.height,
+            "resolution or aspect_ratio": self.resolution or self.aspect_ratio,
+        }
+        ways = [name for name, value in choices.items() if value]
         if len(ways) > 1:
             raise JobError("size", f"is given twice, by {' and by '.join(ways)}; keep one of them")
         for name, other in (("width", "height"), ("height", "width")):
@@ -228,12 +270,8 @@ class Job(_Asked):
         return int(width), int(height)
 
 
-def _nearest_side(side: int) -> int:
-    return min(max(side - side % 2, MIN_SIDE), MAX_SIDE)
-
-
 def _check_side(name: str, side: int) -> None:
-    nearest = _nearest_side(side)
+    nearest = nearest_side(side)
     if side != nearest:
         raise JobError(
             "size",
@@ -242,83 +280,14 @@ def _check_side(name: str, side: int) -> None:
         )
 
 
-def _canonical(given: dict[str, Any]) -> dict[str, Any]:
-    named: dict[str, Any] = {}
-    for name, value in given.items():
-        canonical = SYNONYMS.get(name, name)
-        if canonical not in Job.model_fields:
-            raise _unknown(name, [*Job.model_fields, *SYNONYMS])
-        if canonical in named:
-            raise JobError(name, f"says the same as another field; keep {canonical} alone")
-        named[canonical] = value
-    return named
-
-
-# For each of pydantic's error types, a sentence on the value that was sent.
-_PROBLEMS: dict[str, Callable[[Any, dict[str, Any]], str]] = {
-    "int_type": lambda value, _: f"{shown(value)} is not a whole number, such as 5",
-    "float_type": lambda value, _: f"{shown(value)} is not a number, such as 5",
-    "finite_number": lambda value, _: f"{shown(value)} is not a number, such as 5",
-    "string_type": lambda value, _: f'{shown(value)} is not text, such as "a red bottle"',
-    "bool_type": lambda value, _: f"{shown(value)} is neither true nor false",
-    "list_type": lambda value, _: f"{shown(value)} is not a list, such as []",
-    "model_type": lambda value, _: f"{shown(value)} is not an object, such as {{}}",
-    "greater_than_equal": lambda value, ctx: (
-        f"{shown(value)} is too small; the nearest legal value is {ctx['ge']}"
-    ),
-    "less_than_equal": lambda value, ctx: (
-        f"{shown(value)} is too large; the nearest legal value is {ctx['le']}"
-    ),
-    "multiple_of": lambda value, _: (
-        f"{shown(value)} is odd; the nearest legal value is {_nearest_side(value)}"
-    ),
-    "literal_error": lambda value, ctx: _not_one_of(value, ctx["expected"]),
-    "string_too_long": lambda value, ctx: (
-        f"has {len(value):,} characters; the longest legal text has {ctx['max_length']:,}"
-    ),
-    "string_too_short": lambda _, __: "is empty; fill it or leave it out",
-    "string_pattern_mismatch": lambda value, ctx: (
-        f"{shown(value)} is no job id; send the one that was answered"
-        if ctx["pattern"] == _JOB_ID
-        else f"{shown(value)} is not width*height; write it like 1280*720"
-    ),
-    "too_short": lambda _, __: "is empty; fill it or leave it out",
-    "too_long": lambda _, ctx: f"has too many items; at most {ctx['max_length']} are legal",
-    "missing": lambda _, __: "is missing; every item of the list needs it",
-}
-
-
-def _not_one_of(value: object, expected: str) -> str:
-    choices = [choice.strip(" '") for choice in expected.replace(" or ", ",").split(",")]
-    return f"{shown(value)} is not one of {', '.join(choices)}{nearest_name(value, choices)}"
-
-
-def _explain(error: ErrorDetails, asked_as: Mapping[str, str]) -> JobError:
-    """One sentence for what pydantic found, in the words and names that the caller used."""
-    loc, value = error["loc"], error["input"]
-    field = ".".join(str(part) for part in loc)
-    if error["type"] == "extra_forbidden":
-        part = Output if loc[0] == "output" else SegmentRequest
-        return _unknown(field, part.model_fields)
-    describe = _PROBLEMS.get(error["type"])
-    problem = describe(value, error.get("ctx", {})) if describe else f"{shown(value)} is not legal"
-    return JobError(asked_as.get(field, field), problem)
-
-
-def _unknown(field: str, known: Iterable[str]) -> JobError:
-    """The refusal of a field that is not among the ``known`` ones of its place."""
-    hint = nearest_name(field.rpartition(".")[2], known) or "; leave it out"
-    return JobError(shown(field)[1:-1], f"is no field of a job{hint}", code="unknown_field")
-
-
-def digest(asked: object) -> str:
+def digest(request: object) -> str:
     """A mark of a request as JSON gave it, which tells none of its words."""
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
-def schema() -> dict[str, Any]:
+def schema(job: type[Job] = Job) -> dict[str, Any]:
     """JSON Schema (2020-12) of a job, synonyms included."""
-    described = Job.model_json_schema()
+    described = job.model_json_schema()
     for synonym, name in SYNONYMS.items():
         described["properties"][synonym] = {
             **described["properties"][name],

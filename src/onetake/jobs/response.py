@@ -43,8 +43,8 @@ class Marks(BaseModel):
     )
 
 
-class Result(BaseModel):
-    """The answer to a job that succeeded."""
+class Delivered(BaseModel):
+    """Where the take is, and what it is."""
 
     video_url: str | None
     result: str | None = Field(description="The same as `video_url`")
@@ -58,6 +58,11 @@ class Result(BaseModel):
     num_frames: int
     fps: float
     duration: float
+
+
+class Account(BaseModel):
+    """How it was made, and what became of it."""
+
     model: str
     revision: str
     profile: str
@@ -76,3 +81,8 @@ class Result(BaseModel):
     error: str | None = Field(
         None, description="Why the take ends early: a segment failed, and those before it are here"
     )
+
+
+# The fields stand in the order of these groups, the last one first: pydantic's way.
+class Result(Account, Delivered):
+    """The answer to a job that succeeded."""

@@ -3,7 +3,8 @@
 import math
 from fractions import Fraction
 
-from onetake.jobs.request import MAX_SIDE, MIN_SIDE, Job
+from onetake.jobs.limits import MAX_SIDE, MIN_SIDE
+from onetake.jobs.request import Job
 from onetake.media.probe import VideoFacts
 from onetake.models.spec import ModelSpec
 from onetake.runtime.errors import JobError
@@ -57,7 +58,7 @@ def clip_size(clip: VideoFacts) -> tuple[int, int]:
 def _open_size(job: Job, spec: ModelSpec, image_size: tuple[int, int] | None) -> tuple[int, int]:
     """The size when only its ratio, its short side or neither is given."""
     if not (job.resolution or job.aspect_ratio or image_size):
-        return spec.default_size
+        return spec.segment.default_size
     if job.aspect_ratio:
         across, down = map(int, job.aspect_ratio.split(":"))
     else:
@@ -69,7 +70,7 @@ def _open_size(job: Job, spec: ModelSpec, image_size: tuple[int, int] | None) ->
             f"is {float(max(ratio, 1 / ratio)):.1f} times as long as wide; at most {MAX_RATIO:g} "
             "is legal: crop it, or say which size to crop it to",
         )
-    short = float(str(job.resolution)[:-1]) if job.resolution else min(spec.default_size)
+    short = float(str(job.resolution)[:-1]) if job.resolution else min(spec.segment.default_size)
     width, height = (short * ratio, short) if ratio >= 1 else (short, short / ratio)
     if max(width, height) > MAX_SIDE:
         raise JobError(
@@ -82,12 +83,12 @@ def _open_size(job: Job, spec: ModelSpec, image_size: tuple[int, int] | None) ->
 
 def generated_size(size: tuple[int, int], spec: ModelSpec) -> tuple[int, int]:
     """A size the model is good at, or one of the same area in the asked ratio."""
-    best = min(spec.sizes, key=lambda known: crop(known, size))
+    best = min(spec.segment.sizes, key=lambda known: crop(known, size))
     if crop(best, size) <= MAX_CROP:
         return best
-    area = spec.sizes[0][0] * spec.sizes[0][1]
+    area = spec.segment.sizes[0][0] * spec.segment.sizes[0][1]
     width = math.sqrt(area * size[0] / size[1])
-    multiple = spec.size_multiple
+    multiple = spec.segment.size_multiple
     return (
         max(multiple, round(width / multiple) * multiple),
         max(multiple, round(area / width / multiple) * multiple),

@@ -64,7 +64,7 @@ def segments_of(  # noqa: PLR0913 - all that the arithmetic needs
         loop: the given frame that it ends on is its own first one.
     """
     # Room for the last latent, which is dropped, and for making the rest whole latents.
-    spare = 2 * spec.frame_step - 1 if loop else 0
+    spare = 2 * spec.segment.frame_step - 1 if loop else 0
     made: list[Segment] = []
     for number, part in enumerate(parts):
         lead = 0 if part.cut else overlap if made else max(0, given - 1)
@@ -104,15 +104,17 @@ def _ending(made: list[Segment], spec: ModelSpec, spare: int) -> list[Segment]:
         JobError: the take is shorter than the model's shortest segment.
     """
     *before, last = made
-    lost = spec.frame_step if spare else 0
+    lost = spec.segment.frame_step if spare else 0
     last = replace(last, kept_frames=last.kept_frames - spare)
-    shortest = spec.min_frames - (lost or spec.frame_step - 1)
+    shortest = spec.segment.min_frames - (lost or spec.segment.frame_step - 1)
     lacking = max(0, shortest - last.overlap_frames - last.kept_frames, lost - last.kept_frames)
     if spare:
-        lacking += -(last.kept_frames + lacking) % spec.frame_step
+        lacking += -(last.kept_frames + lacking) % spec.segment.frame_step
     if lacking:
         if not before or before[-1].kept_frames <= lacking:
-            field, least = ("loop", 2 * spec.min_frames) if spare else ("last_image", shortest)
+            field, least = (
+                ("loop", 2 * spec.segment.min_frames) if spare else ("last_image", shortest)
+            )
             problem = f"needs a take of at least {least} generated frames; ask for a longer one"
             raise JobError(field, problem)
         before[-1] = replace(before[-1], kept_frames=before[-1].kept_frames - lacking)
@@ -121,7 +123,9 @@ def _ending(made: list[Segment], spec: ModelSpec, spare: int) -> list[Segment]:
         *before,
         replace(
             last,
-            num_frames=_whole(max(kept + last.overlap_frames + lost, spec.min_frames), spec),
+            num_frames=_whole(
+                max(kept + last.overlap_frames + lost, spec.segment.min_frames), spec
+            ),
             start_frame=last.start_frame - lacking,
             kept_frames=kept,
             ends_on=True,
@@ -131,7 +135,7 @@ def _ending(made: list[Segment], spec: ModelSpec, spare: int) -> list[Segment]:
 
 def _whole(frames: int, spec: ModelSpec) -> int:
     """The next number of frames that the model makes."""
-    return math.ceil((frames - 1) / spec.frame_step) * spec.frame_step + 1
+    return math.ceil((frames - 1) / spec.segment.frame_step) * spec.segment.frame_step + 1
 
 
 def _runs(
@@ -140,12 +144,12 @@ def _runs(
     """Kept frames, first frame and generated frames of each segment of a part."""
     total = part.end - part.start
     count = at_least
-    if total + lead > spec.max_frames:
-        beyond = total + lead - spec.max_frames
-        count = max(count, 1 + math.ceil(beyond / (spec.max_frames - overlap)))
+    if total + lead > spec.segment.max_frames:
+        beyond = total + lead - spec.segment.max_frames
+        count = max(count, 1 + math.ceil(beyond / (spec.segment.max_frames - overlap)))
     # count * num_frames - lead - (count - 1) * overlap >= total, with num_frames = step * k + 1
     needed = math.ceil((total + lead + (count - 1) * overlap) / count)
-    shortest = max(needed, spec.min_frames, overlap + 1)
+    shortest = max(needed, spec.segment.min_frames, overlap + 1)
     num_frames = _whole(shortest, spec)
     # What rounding up added to each may make the last of very many needless.
     beyond = total - (num_frames - lead)

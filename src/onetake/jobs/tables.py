@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from onetake.jobs.request import MAX_SEED, SYNONYMS, Job, schema
+from onetake.jobs.limits import MAX_SEED
+from onetake.jobs.request import SYNONYMS, Job, schema
 from onetake.models.catalogue import MODELS
 from onetake.runtime.profiles import PROFILES
 from onetake.runtime.settings import Settings
@@ -14,14 +15,14 @@ def models() -> Rows:
     """Every model, with what it makes of one segment."""
     rows: Rows = [("model", "takes", "size", "fps", "longest segment", "extends", "licence")]
     for spec in MODELS.values():
-        width, height = spec.sizes[0]
+        width, height = spec.segment.sizes[0]
         rows.append(
             (
                 spec.name,
                 "text, image, both" if spec.takes_image else "text",
                 f"{width}x{height}",
-                str(spec.native_fps),
-                f"{spec.max_frames} frames, {spec.max_frames / spec.native_fps:.1f} s",
+                str(spec.segment.native_fps),
+                f"{spec.segment.max_frames} frames, {spec.segment.max_frames / spec.segment.native_fps:.1f} s",
                 "yes" if spec.overlaps else "no",
                 spec.licence,
             )

@@ -1,0 +1,1 @@
+"""Pictures, clips and frames: how they come in, go out and are measured."""

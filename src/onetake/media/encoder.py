@@ -1,7 +1,7 @@
 """Frames into a video file; the only module that starts ffmpeg.
 
-Frames are sRGB and leave as limited-range yuv420p in BT.709, tagged so, at exactly the rate asked.
-A thread feeds ffmpeg, so that the next frames are decoded while these are encoded.
+Frames come in as sRGB and are written as limited-range yuv420p in BT.709, tagged so, at exactly the
+requested rate. A thread feeds ffmpeg, so the next frames are decoded while these are encoded.
 """
 
 import contextlib
@@ -14,18 +14,18 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, NoReturn, Self
 
 import ffmpeg
 import imageio_ffmpeg
 from PIL import Image
 
-from onetake.jobs.request import Output
+from onetake.media.formats import VideoFormat
 from onetake.media.frames import FrameBatch
 from onetake.runtime.errors import EncodeError, StageError
 
 QUEUED_BATCHES = 4  # a second of 24 fps is 6 batches of one latent each
-STALL_SECONDS = 120.0  # without ffmpeg taking a batch, or ending after the last one
+STALL_SECONDS = 120.0  # in which ffmpeg takes no batch, or does not end after the last one
 STDERR_LINES = 20
 _COLOURS = {
     "color_primaries": "bt709",
@@ -33,21 +33,21 @@ _COLOURS = {
     "colorspace": "bt709",
     "range": "tv",
 }
-# Constant quality, by the encoder's own scale, for each `output.quality`.
+# The place of each quality in an encoder's `values`.
 _QUALITY = {"draft": 0, "standard": 1, "high": 2}
 
 
 @dataclass(frozen=True)
 class _Encoder:
-    """One of ffmpeg's encoders: its name, its quality option with three values, the rest."""
+    """One of ffmpeg's encoders."""
 
     name: str
-    option: str
-    values: tuple[int, int, int]
-    extra: tuple[tuple[str, str | int], ...] = ()
+    option: str  # of constant quality
+    values: tuple[int, int, int]  # of that option, on the encoder's own scale
+    extra: tuple[tuple[str, str | int], ...] = ()  # further options
 
 
-# In order of preference: the card's own first, software second.
+# In order of preference: the GPU's own encoder, then the software one.
 _ENCODERS = {
     "h264": (
         _Encoder("h264_nvenc", "cq", (30, 23, 18), (("preset", "p5"), ("rc", "vbr"))),
@@ -66,7 +66,7 @@ _ENCODERS = {
 
 @dataclass(frozen=True)
 class EncoderChoice:
-    """The encoder that will be used, and why."""
+    """The encoder that is used, and why."""
 
     encoder: _Encoder
     reason: str
@@ -77,21 +77,21 @@ class EncoderChoice:
         return self.encoder.name
 
 
-def choose_encoder(output: Output, size: tuple[int, int] = (256, 256)) -> EncoderChoice:
-    """The card's encoder where it runs at ``size`` (width, height), else the software one.
+def choose_encoder(video_format: VideoFormat, size: tuple[int, int]) -> EncoderChoice:
+    """The GPU's encoder if it runs at ``size`` (width, height), else the software one.
 
     Raises:
         EncodeError: there is no ffmpeg that starts.
     """
-    card, software = _ENCODERS[output.codec]
-    if _runs(card.name, size):
-        return EncoderChoice(card, "the card and this ffmpeg have it")
-    return EncoderChoice(software, f"{card.name} does not run on this machine at this size")
+    hardware, software = _ENCODERS[video_format.codec]
+    if _runs(hardware.name, size):
+        return EncoderChoice(hardware, "the card and this ffmpeg have it")
+    return EncoderChoice(software, f"{hardware.name} does not run on this machine at this size")
 
 
 @cache
 def _runs(name: str, size: tuple[int, int]) -> bool:
-    """Whether an encoder really encodes, tried once a process and size on a few grey frames."""
+    """Whether an encoder encodes a few grey frames; tried once for each size in a process."""
     grey = f"color=gray:size={size[0]}x{size[1]}:rate=24:duration=0.2"
     trial = ffmpeg.input(grey, format="lavfi")
     process = _start(trial.output("-", vcodec=name, pix_fmt="yuv420p", format="null"))
@@ -100,7 +100,7 @@ def _runs(name: str, size: tuple[int, int]) -> bool:
 
 
 def _start(command: Any) -> Any:
-    """Start ffmpeg with all three streams piped; gives the process."""
+    """The process of ffmpeg, started with all three streams piped."""
     try:
         return command.run_async(
             cmd=imageio_ffmpeg.get_ffmpeg_exe(), pipe_stdin=True, pipe_stdout=True, pipe_stderr=True
@@ -114,20 +114,20 @@ def _start(command: Any) -> Any:
 
 
 class VideoEncoder:
-    """Writes one video file. Use it as a context manager; leaving it finishes the file.
+    """Writes one video file. Use it as a context manager: leaving it finishes the file.
 
-    When the body raises, ffmpeg is ended and no file is left.
+    If the body raises, ffmpeg is ended and no file is left.
     """
 
     def __init__(
-        self, path: Path, size: tuple[int, int], fps: Fraction, output: Output,
+        self, path: Path, size: tuple[int, int], fps: Fraction, video_format: VideoFormat,
         metadata: Mapping[str, str] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         """For frames of ``size`` (width, height); ``metadata`` are the container's tags."""
-        self.choice = choose_encoder(output, size)
+        self.choice = choose_encoder(video_format, size)
         self.frames_written = 0
         self._path = path
-        self._command = _command(path, size, fps, output, self.choice.encoder, metadata)
+        self._command = _command(path, size, fps, video_format, self.choice.encoder, metadata)
         self._queue: queue.Queue[FrameBatch | None] = queue.Queue(QUEUED_BATCHES)
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
 
@@ -164,7 +164,7 @@ class VideoEncoder:
     ) -> None:
         if kind is not None:
             self._process.kill()
-        # A stalled ffmpeg is ended too: nothing here waits for ever.
+        # Ends a stalled ffmpeg, so nothing here waits for ever.
         watchdog = threading.Timer(STALL_SECONDS, self._process.kill)
         watchdog.start()
         self._queue.put(None)
@@ -178,7 +178,7 @@ class VideoEncoder:
             self._fail()
 
     def _feed(self, stdin: IO[bytes]) -> None:
-        # After ffmpeg has stopped the queue is still emptied, so that nobody waits for it.
+        # The queue is emptied even after ffmpeg has stopped, so that nobody waits for it.
         broken = False
         while (batch := self._queue.get()) is not None:
             if not broken:
@@ -194,7 +194,7 @@ class VideoEncoder:
             for line in stderr:
                 self._stderr.append(line.decode(errors="replace").rstrip())
 
-    def _fail(self) -> None:
+    def _fail(self) -> NoReturn:
         self._process.kill()
         self._threads[1].join()
         self._path.unlink(missing_ok=True)
@@ -206,7 +206,7 @@ class VideoEncoder:
 
 
 def _command(
-    path: Path, size: tuple[int, int], fps: Fraction, output: Output, encoder: _Encoder,
+    path: Path, size: tuple[int, int], fps: Fraction, video_format: VideoFormat, encoder: _Encoder,
     metadata: Mapping[str, str],
 ) -> Any:  # fmt: skip
     """ffmpeg's command line, with raw frames expected on its stdin."""
@@ -220,15 +220,15 @@ def _command(
     frames = frames.filter("scale", out_color_matrix="bt709", out_range="tv", flags="accurate_rnd")
     frames = frames.filter("format", "yuv420p").filter("setparams", **_COLOURS)
     options: dict[str, Any] = dict(encoder.extra)
-    options[encoder.option] = encoder.values[_QUALITY[output.quality]]
+    options[encoder.option] = encoder.values[_QUALITY[video_format.quality]]
     for number, (tag, value) in enumerate(metadata.items()):
         options[f"metadata:g:{number}"] = f"{tag}={value}"
-    if output.container != "webm":
+    if video_format.container != "webm":
         options["movflags"] = "+faststart"  # plays before it is loaded whole
-        if output.codec == "hevc":
+        if video_format.codec == "hevc":
             options["tag:v"] = "hvc1"  # Apple's players know HEVC by this name only
     return frames.output(
-        str(path), vcodec=encoder.name, format=output.container, loglevel="error", **options
+        str(path), vcodec=encoder.name, format=video_format.container, loglevel="error", **options
     ).overwrite_output()
 
 

@@ -1,7 +1,7 @@
-"""What a video or a sound file really holds, by reading it: for inputs, and for our own outputs.
+"""What a video file really holds, by reading it: for inputs, and for our own outputs.
 
-Only containers that were recognised by their first bytes are opened, each by its own demuxer: a
-playlist could make ffmpeg's libraries open other files and addresses.
+A file is opened only if its first bytes are those of a known container, and by that container's
+demuxer alone: a playlist could make ffmpeg's libraries open other files and addresses.
 """
 
 from collections.abc import Iterator
@@ -15,16 +15,14 @@ from av.container import InputContainer
 
 from onetake.media.frames import FrameBatch
 
-_RIFF_HEADER = 8  # bytes before those that a RIFF file's size counts
-
 
 class MediaError(Exception):
-    """The file is no such media, or is damaged; the text says which, after "is"."""
+    """The file is no such media, or is damaged; the text says which, and completes "is ..."."""
 
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """A video stream's shape, upright; frames are counted, not believed."""
+    """A video stream's shape, upright. Frames are counted; the header's number is not trusted."""
 
     width: int
     height: int
@@ -38,15 +36,6 @@ class VideoFacts:
         return float(self.num_frames / self.fps)
 
 
-@dataclass(frozen=True)
-class SoundFacts:
-    """A WAV file's shape."""
-
-    sample_rate: int
-    channels: int
-    duration: float  # seconds
-
-
 def probe_video(file: Path) -> VideoFacts:
     """The first video stream of an MP4, MOV, WebM or Matroska file.
 
@@ -54,10 +43,10 @@ def probe_video(file: Path) -> VideoFacts:
         MediaError: it is none of them, has no picture, or is damaged or cut off.
     """
     with file.open("rb") as opened:
-        start = opened.read(12)
-    if start[4:8] == b"ftyp":
+        header = opened.read(8)
+    if header[4:] == b"ftyp":
         demuxer = "mov"
-    elif start[:4] == b"\x1a\x45\xdf\xa3":
+    elif header[:4] == b"\x1a\x45\xdf\xa3":
         demuxer = "matroska"
     else:
         raise MediaError("no MP4, MOV or WebM video")
@@ -76,7 +65,7 @@ def _video_facts(container: InputContainer) -> VideoFacts:
     if packets < max(1, stream.frames):  # the index promises more than there is
         raise MediaError("damaged or cut off")
     container.seek(0)
-    # The first picture can be decoded, or this raises; a telephone's may lie on its side.
+    # Raises if the first frame cannot be decoded. A phone's frames may lie on their side.
     first = next(container.decode(stream), None)
     sides = stream.width, stream.height
     width, height = reversed(sides) if first and first.rotation % 180 else sides
@@ -87,45 +76,21 @@ def _video_facts(container: InputContainer) -> VideoFacts:
 
 
 def read_frames(file: Path) -> Iterator[FrameBatch]:
-    """The frames of a video that `probe_video` took, upright, a few at a time.
+    """The frames of a video that `probe_video` accepted, upright, a few at a time.
 
     Raises:
-        MediaError: it is damaged further on.
+        MediaError: a later frame is damaged.
     """
     with av.open(str(file)) as container:
         try:
             for frame in container.decode(video=0):
-                turned = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-                yield turned[None].astype(np.uint8)
+                upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+                yield upright[None].astype(np.uint8)
         except (av.FFmpegError, ValueError):
             raise MediaError("damaged or cut off") from None
 
 
 def read_tags(file: Path) -> dict[str, str]:
-    """The container's tags of a video that `probe_video` took, by lower-case names."""
+    """The container's tags of a video that `probe_video` accepted, by lower-case names."""
     with av.open(str(file)) as container:
         return {name.lower(): value for name, value in container.metadata.items()}
-
-
-def probe_sound(file: Path) -> SoundFacts:
-    """An uncompressed WAV file.
-
-    Raises:
-        MediaError: it is none, or is damaged or cut off.
-    """
-    with file.open("rb") as opened:
-        start = opened.read(12)
-    if start[:4] != b"RIFF" or start[8:] != b"WAVE":
-        raise MediaError("no WAV sound")
-    if int.from_bytes(start[4:8], "little") + _RIFF_HEADER > file.stat().st_size:
-        raise MediaError("damaged or cut off")
-    try:
-        with av.open(str(file), format="wav") as container:
-            stream = container.streams.audio[0]
-            if not stream.codec_context.name.startswith("pcm_"):
-                raise MediaError("no uncompressed WAV sound")
-            rate = stream.rate
-            samples = sum(frame.samples for frame in container.decode(stream))
-            return SoundFacts(rate, stream.channels, samples / rate)
-    except (av.FFmpegError, ValueError, IndexError):
-        raise MediaError("damaged or cut off") from None

@@ -15,7 +15,7 @@ def few_step_form(spec: ModelSpec, settings: Settings, *, need_weights: bool = T
     Raises:
         JobError: there are none, or they are needed and missing.
     """
-    if spec.distilled:
+    if spec.sampling.distilled:
         return spec
     if not spec.few_steps:
         able = ", ".join(other.name for other in MODELS.values() if other.few_steps)

@@ -3,6 +3,8 @@
 import gc
 from functools import cache
 
+from onetake.runtime.units import GIB
+
 
 @cache
 def card_name() -> str | None:
@@ -19,7 +21,7 @@ def card_gib() -> float:
     import torch  # noqa: PLC0415 - see card_name
 
     share = torch.cuda.get_per_process_memory_fraction()
-    return float(share * torch.cuda.get_device_properties(0).total_memory / (1 << 30))
+    return float(share * torch.cuda.get_device_properties(0).total_memory / GIB)
 
 
 def card_steady_gib() -> float | None:
@@ -28,7 +30,7 @@ def card_steady_gib() -> float | None:
         return None
     import torch  # noqa: PLC0415 - see card_name
 
-    return float(torch.cuda.memory_allocated(0) / (1 << 30))
+    return float(torch.cuda.memory_allocated(0) / GIB)
 
 
 def free() -> None:

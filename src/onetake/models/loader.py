@@ -6,6 +6,7 @@ from itertools import islice
 
 from onetake.models.catalogue import MODELS
 from onetake.models.device import card_name, free
+from onetake.models.families import loader_of
 from onetake.models.spec import DenoiseRequest, ModelSpec, VideoModel
 from onetake.models.weights.manifest import check_weights
 from onetake.models.weights.places import find_weights, weights_revision
@@ -31,8 +32,8 @@ def load(
     """
     watch = watch or Stopwatch()
     rows = [spec, *([MODELS[spec.base]] if spec.base else [])]
-    found = [find_weights(row, settings, eight_bit=eight_bit) for row in rows]
-    folders = tuple(folder for folder in found if folder)
+    places = [find_weights(row, settings, eight_bit=eight_bit) for row in rows]
+    folders = tuple(place for place in places if place)
     if len(folders) < len(rows):
         raise SettingsError("ONETAKE_WEIGHTS_DIR", f"holds no weights of {spec.name}")
     with watch.stage("check weights"):
@@ -40,10 +41,10 @@ def load(
             check_weights(folder)
     with watch.stage("import"):
         hush()
-        module = importlib.import_module(spec.module)
+        load_model = loader_of(spec)
     with watch.stage("load"):
         free()
-        model: VideoModel = module.load(spec, folders, weights_revision(folders[0]))
+        model = load_model(spec, folders, weights_revision(folders[0]))
         gc.freeze()  # what stays for good is not looked through after every job
     return model
 
@@ -55,22 +56,22 @@ def warm_up(model: VideoModel) -> None:
         StageError: it makes none, or DeviceError: the card fails.
     """
     spec = model.spec
-    width, height = spec.sizes[0]
+    width, height = spec.segment.sizes[0]
     request = DenoiseRequest(
         prompt="a product",
         negative_prompt="",
         width=width,
         height=height,
         # Graphs are of a length, so that of most jobs; on a CPU the shortest will do.
-        num_frames=spec.max_frames if card_name() else spec.min_frames,
-        num_inference_steps=spec.num_inference_steps if spec.distilled else 2,
-        guidance_scale=spec.guidance_scale,
-        flow_shift=spec.flow_shift,
+        num_frames=spec.segment.max_frames if card_name() else spec.segment.min_frames,
+        num_inference_steps=spec.sampling.num_inference_steps if spec.sampling.distilled else 2,
+        guidance_scale=spec.sampling.guidance_scale,
+        flow_shift=spec.sampling.flow_shift,
         seed=0,
     )
     batches = islice(model.decode(model.denoise(request, lambda _step: None)), _WARM_LATENTS)
     frames = [len(batch) for batch in batches]
-    expected = [1] + [spec.frame_step] * (_WARM_LATENTS - 1)
+    expected = [1] + [spec.segment.frame_step] * (_WARM_LATENTS - 1)
     if frames != expected:
         raise StageError("boot", f"{spec.name} made {frames} frames, not {expected}")
 

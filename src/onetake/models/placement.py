@@ -6,8 +6,8 @@ stand in the model table, for its first size and longest segment, and agree to 1
 bench/memory.py, bench/models.py and bench/profiles.py measured.
 """
 
+from onetake.models.acceleration import Effect
 from onetake.models.spec import ModelSpec
-from onetake.runtime.profiles import Profile
 
 # The fastest first; of what is streamed, each layer is on the card while it computes.
 RESIDENT, TEXT_STREAMED, STREAMED = "resident", "text encoder streamed", "streamed"
@@ -15,17 +15,21 @@ _USABLE = 0.97  # of a card: CUDA's own share
 
 
 def peaks(
-    spec: ModelSpec, profile: Profile, size: tuple[int, int], num_frames: int
+    spec: ModelSpec, effect: Effect, size: tuple[int, int], num_frames: int
 ) -> dict[str, float]:
     """GiB of the card by placement, for a segment of (width, height) and ``num_frames``."""
-    pixels = size[0] * size[1] / (spec.sizes[0][0] * spec.sizes[0][1])
-    latents, most = ((n - 1) // spec.frame_step + 1 for n in (num_frames, spec.max_frames))
-    denoise = spec.denoise_gib * pixels * latents / most
-    if profile.streamed:
-        return {STREAMED: spec.vae_gib + max(denoise, spec.tile_gib)}
-    bytes_a_weight = 0.5 if profile.eight_bit else 1.0  # of bf16's
-    text, transformer = (bytes_a_weight * w for w in (spec.text_encoder_gib, spec.transformer_gib))
-    streamed = spec.vae_gib + max(denoise, spec.decode_gib * pixels)
+    pixels = size[0] * size[1] / (spec.segment.sizes[0][0] * spec.segment.sizes[0][1])
+    latents, most = (
+        (n - 1) // spec.segment.frame_step + 1 for n in (num_frames, spec.segment.max_frames)
+    )
+    denoise = spec.memory.denoise_gib * pixels * latents / most
+    if effect.streamed:
+        return {STREAMED: spec.memory.vae_gib + max(denoise, spec.memory.tile_gib)}
+    bytes_a_weight = 0.5 if effect.eight_bit else 1.0  # of bf16's
+    text, transformer = (
+        bytes_a_weight * w for w in (spec.memory.text_encoder_gib, spec.memory.transformer_gib)
+    )
+    streamed = spec.memory.vae_gib + max(denoise, spec.memory.decode_gib * pixels)
     text_streamed = streamed + transformer
     return {RESIDENT: text_streamed + text, TEXT_STREAMED: text_streamed, STREAMED: streamed}
 

@@ -1,4 +1,7 @@
-"""What a model is, what a profile promises, and what every model must be able to do."""
+"""What a model is, and what every model must be able to do.
+
+Sizes are (width, height) in pixels; a segment is one run of a model.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,46 +12,52 @@ from onetake.media.frames import FrameBatch
 
 
 @dataclass(frozen=True)
-class ModelSpec:
-    """One row of the model table: what the plan, the request and the loader must know.
+class SegmentLimits:
+    """What one run of a model makes: ``frame_step * k + 1`` frames of one of its sizes."""
 
-    Sizes are (width, height) in pixels. A model makes ``frame_step * k + 1`` frames at a time.
-    """
-
-    name: str
-    repo_id: str  # on the Hugging Face hub; empty for the embedded model
-    revision: str  # the hub's commit that is fetched, and no other
-    module: str  # the module of onetake.models that loads it
-    licence: str
     sizes: tuple[tuple[int, int], ...]  # the sizes that it is good at, the default first
     default_size: tuple[int, int]  # delivered when neither the job nor an image says
     native_fps: int
     min_frames: int
-    max_frames: int  # of one segment
+    max_frames: int
+    frame_step: int = 4
+    size_multiple: int = 32  # pixels a side that one token covers, over frame_step frames
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a model is sampled; the first three are defaults that a job may change."""
+
     num_inference_steps: int
     guidance_scale: float
     flow_shift: float
     max_sequence_length: int  # tokens of text
-    overlaps: tuple[int, ...]  # frames of context that it can continue from; empty: it cannot
-    default_overlap: int
+    expert_guidance: float | None = None  # of a second expert, for later steps
+    continued_guidance: float | None = None  # of what goes on with the same prompt, if another
+    distilled: bool = False  # to its number of steps, without guidance
+    sigmas: tuple[float, ...] = ()  # its noise levels, if it draws fresh noise at each
+
+
+@dataclass(frozen=True)
+class Network:
+    """The sizes from which operations are counted."""
+
     layers: int
     hidden_size: int
     ffn_size: int
-    text_encoder_gib: float  # weights in bf16
+    vae_tflop: float  # decoding the longest segment at the first size: bench/count_operations.py
+
+
+@dataclass(frozen=True)
+class Memory:
+    """GiB of weights in bf16, and of working memory at the first size and longest segment."""
+
+    text_encoder_gib: float
     transformer_gib: float  # of all experts
     vae_gib: float
-    denoise_gib: float  # activations of a forward at `sizes[0]` and `max_frames`
-    decode_gib: float  # the decoder's activations and cache at `sizes[0]`, whatever the length
+    denoise_gib: float  # activations of a forward
+    decode_gib: float  # the decoder's activations and cache, whatever the length
     tile_gib: float  # the stock decoder's activations on one tile of 256 x 256
-    vae_tflop: float  # decoding `max_frames` at `sizes[0]`: bench/count_operations.py
-    few_steps: str = ""  # the row with its distilled weights, which the profile turbo runs
-    expert_guidance: float | None = None  # of a second expert, for later steps
-    continued_guidance: float | None = None  # of what goes on with the same prompt, if another
-    base: str = ""  # the row that lends the components which these weights leave out
-    distilled: bool = False  # to its number of steps, without guidance
-    sigmas: tuple[float, ...] = ()  # its noise levels, if it draws fresh noise at each
-    frame_step: int = 4
-    size_multiple: int = 32  # pixels a side that one token covers, over frame_step frames
 
     @property
     def weights_gib(self) -> float:
@@ -56,14 +65,29 @@ class ModelSpec:
         return self.text_encoder_gib + self.transformer_gib + self.vae_gib
 
     @property
-    def resident_gib(self) -> float:
-        """Memory of the card with every component on it, at `sizes[0]` and `max_frames`."""
-        return self.weights_gib + max(self.denoise_gib, self.decode_gib)
-
-    @property
     def streamed_gib(self) -> float:
-        """The same with the text encoder on the host, from where it goes through the card."""
-        return self.resident_gib - self.text_encoder_gib
+        """Memory of the card with all but the text encoder on it, which passes through."""
+        work = max(self.denoise_gib, self.decode_gib)
+        return self.transformer_gib + self.vae_gib + work
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One row of the model table: what the plan, the request and the loader must know."""
+
+    name: str
+    repo_id: str  # on the Hugging Face hub; empty for the embedded model
+    revision: str  # the hub's commit that is fetched, and no other
+    family: str  # the module that describes its family: see onetake.models.families
+    licence: str
+    segment: SegmentLimits
+    sampling: Sampling
+    network: Network
+    memory: Memory
+    overlaps: tuple[int, ...] = ()  # frames that it can continue from; empty: it cannot
+    default_overlap: int = 0
+    few_steps: str = ""  # the row with its distilled weights, which the profile turbo runs
+    base: str = ""  # the row that lends the components which these weights leave out
 
     @property
     def takes_image(self) -> bool:
@@ -95,14 +119,11 @@ class DenoiseRequest:
 
 
 class VideoModel(Protocol):
-    """A loaded model. Latents are the model's own and opaque to everybody else."""
+    """A loaded model, as takes use it. Its latents are opaque to everybody else."""
 
     spec: ModelSpec
     revision: str
     placement: str
-    pipeline: Any  # diffusers', for tuning to work on
-    transformers: tuple[Any, ...]  # of it; two if it has experts for noisy and for later steps
-    decoder: Any  # its VAE's decoder as it is run
 
     def denoise(self, request: DenoiseRequest, on_step: Callable[[int], None]) -> Any:
         """Latents of one segment; ``on_step(i)`` is called after step i and may raise to stop.
@@ -135,11 +156,22 @@ class VideoModel(Protocol):
     def lean(self) -> bool:
         """Go on in less memory, if slower: `placement` says how. False: there is no way left."""
 
-    def forget_prompts(self) -> None:
-        """Let go of the text that was encoded before."""
-
     def count_tokens(self, prompt: str) -> int:
-        """Tokens of ``prompt``, of which the model reads `spec.max_sequence_length`."""
+        """Tokens of ``prompt``, of which the model reads `sampling.max_sequence_length`."""
+
+    def reset_peak(self) -> None:
+        """Start to measure the card's peak memory anew."""
 
     def peak_gib(self) -> float | None:
-        """Peak memory of the card since the last call, in GiB; None without a card."""
+        """Peak memory of the card since `reset_peak`, in GiB; None without a card."""
+
+
+class TunableModel(VideoModel, Protocol):
+    """A loaded model, as techniques and benches see it."""
+
+    pipeline: Any  # diffusers'
+    transformers: tuple[Any, ...]  # of it; two if it has experts for noisy and for later steps
+    decoder: Any  # its VAE's decoder as it is run
+
+    def forget_prompts(self) -> None:
+        """Let go of the text that was encoded before."""

@@ -1,4 +1,7 @@
-"""Profiles: named ways to run a model, and the techniques that each is made of."""
+"""Profiles: named ways to run a model. The settings, the plan and the Hub listing read this table.
+
+A technique is named by its module in `onetake.models.acceleration`.
+"""
 
 from dataclasses import dataclass
 
@@ -12,10 +15,8 @@ class Profile:
 
     name: str
     promise: str
-    techniques: tuple[str, ...]  # modules of onetake.models.acceleration, in the order of their use
+    techniques: tuple[str, ...]  # in the order of their use
     distilled: bool = False  # it runs the model's few-step weights
-    streamed: bool = False  # weights go through the card, and it decodes in tiles
-    eight_bit: bool = False  # it would rather load the 8-bit form, where that is stored
 
 
 _ROWS = (
@@ -29,7 +30,6 @@ _ROWS = (
         promise="8-bit arithmetic, and what neighbouring steps share is computed once: nearly the "
         "same picture, in under half of the forwards where steps are many",
         techniques=("timesteps", "linears", "attention", "reuse", "compiled"),
-        eight_bit=True,
     ),
     Profile(
         name="turbo",
@@ -42,25 +42,18 @@ _ROWS = (
         promise="The least of the card's memory: weights pass through it, and it decodes in tiles, "
         "which change the picture a little; slower",
         techniques=("timesteps", "lean"),
-        streamed=True,
     ),
 )
-
-
 PROFILES = {profile.name: profile for profile in _ROWS}
-
-
 DEFAULT_PROFILE = "exact"
 
 
-def resolve(name: str | None) -> Profile:
+def profile_named(name: str) -> Profile:
     """The profile that a job asks for.
 
     Raises:
         JobError: it is unknown.
     """
-    if name is None:
-        return PROFILES[DEFAULT_PROFILE]
     if name not in PROFILES:
         problem = f"{shown(name)} is not one of {', '.join(PROFILES)}{nearest_name(name, PROFILES)}"
         raise JobError("profile", problem, code="unknown_profile")

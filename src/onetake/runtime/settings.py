@@ -9,30 +9,23 @@ import re
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from onetake.runtime.errors import SettingsError
+from onetake.runtime.profiles import DEFAULT_PROFILE, PROFILES
 
 WEEK_SECONDS = 7 * 24 * 3600
 _VOLUME = Path("/runpod-volume")
 _ENDPOINT = re.compile(r"https?://[\w.\[\]:-]+(/\S*)?", re.IGNORECASE)
 
 
-class Settings(BaseSettings):
-    """What the operator decides; every field is one environment variable."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="ONETAKE_",
-        frozen=True,
-        extra="ignore",
-        env_ignore_empty=True,
-        allow_inf_nan=False,
-    )
+class ModelSettings(BaseModel):
+    """The default model, its weights and its compiled kernels."""
 
     model: str | None = Field(None, description="Default model; unset: the best that runs here")
-    profile: Literal["exact", "balanced", "turbo", "lean"] = Field(
-        "exact", description="Default profile; the model is loaded for it at boot"
+    profile: str = Field(
+        DEFAULT_PROFILE, description="Default profile; the model is loaded for it at boot"
     )
     weights_dir: Path = Field(
         Path("/runpod-volume/models"), description="Folder that holds one folder of weights a model"
@@ -45,6 +38,26 @@ class Settings(BaseSettings):
         description="Compiled kernels, good for one kind of card; unset: on the volume, if it is "
         "writable, else in a temporary folder that each cold start fills anew",
     )
+
+    @field_validator("profile")
+    @classmethod
+    def _check_profile(cls, name: str) -> str:
+        if name not in PROFILES:
+            *names, last = map(repr, PROFILES)
+            raise ValueError(f"Input should be {', '.join(names)} or {last}")
+        return name
+
+    @property
+    def compiled(self) -> Path | None:
+        """The folder for compiled kernels; None: torch's own."""
+        if self.compile_cache or not os.access(_VOLUME, os.W_OK):
+            return self.compile_cache
+        return _VOLUME / "onetake" / "compiled"
+
+
+class FileSettings(BaseModel):
+    """Folders of inputs and results."""
+
     inputs_dir: Path | None = Field(
         None, description="Folder from which `image` may name a file; unset: no paths are taken"
     )
@@ -54,6 +67,11 @@ class Settings(BaseSettings):
         description="Base URL under which the files in `output_dir` are served, but not its folders"
         "; unset: a pod's own address, else `file://` links",
     )
+
+
+class LimitSettings(BaseModel):
+    """How long takes may be and jobs may run."""
+
     max_duration: float = Field(120.0, gt=0, description="Longest take that a job may ask, seconds")
     execution_timeout: float | None = Field(
         None, gt=0, description="Seconds after which a job is ended; unset: RunPod's limit alone"
@@ -61,6 +79,11 @@ class Settings(BaseSettings):
     grace_period: float = Field(
         25.0, ge=0, description="Seconds that a job in flight may still take after SIGTERM"
     )
+
+
+class WorkerSettings(BaseModel):
+    """What a worker keeps, allows and logs."""
+
     work_dir: Path = Field(
         Path("/tmp/onetake"),  # noqa: S108 - each worker makes a folder of its own in it
         description="Temporary files; those of killed workers are swept at boot",
@@ -87,6 +110,10 @@ class Settings(BaseSettings):
         WEEK_SECONDS, gt=0, le=WEEK_SECONDS, description="Life of a result's link, seconds"
     )
 
+
+class PodSettings(BaseModel):
+    """The server of a static pod."""
+
     mode: Literal["serverless", "pod"] = Field(
         "serverless",
         validation_alias="MODE_TO_RUN",
@@ -108,6 +135,10 @@ class Settings(BaseSettings):
         description="Set by RunPod: a pod's links go through RunPod's proxy",
     )
 
+
+class BucketSettings(BaseModel):
+    """The bucket that results go to."""
+
     bucket_endpoint_url: str | None = Field(
         None, validation_alias="BUCKET_ENDPOINT_URL", description="S3-compatible endpoint"
     )
@@ -126,6 +157,33 @@ class Settings(BaseSettings):
     bucket_prefix: str = Field(
         "onetake/", validation_alias="BUCKET_PREFIX", description="Put before every key"
     )
+
+    @property
+    def has_bucket(self) -> bool:
+        """Whether results go to a bucket."""
+        return self.bucket_endpoint_url is not None
+
+
+# The last group comes first in `model_fields`, and so in README's table.
+class Settings(
+    BucketSettings,
+    PodSettings,
+    WorkerSettings,
+    LimitSettings,
+    FileSettings,
+    ModelSettings,
+    BaseSettings,
+):
+    """What the operator decides; every field is one environment variable."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ONETAKE_",
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        allow_inf_nan=False,
+    )
+
     job_take_url: str | None = Field(
         None,
         validation_alias="RUNPOD_WEBHOOK_GET_JOB",
@@ -145,7 +203,9 @@ class Settings(BaseSettings):
             first = error.errors(include_url=False, include_input=False)[0]
             name = str(first["loc"][0])
             variable = name if name.isupper() else f"ONETAKE_{name.upper()}"
-            raise SettingsError(variable, first["msg"]) from None
+            # pydantic puts these words before the sentence of our own checks.
+            problem = first["msg"].removeprefix("Value error, ")
+            raise SettingsError(variable, problem) from None
         settings._check_bucket()
         return settings
 
@@ -162,21 +222,9 @@ class Settings(BaseSettings):
         return self.kept.with_name("audit") / "audit.jsonl"
 
     @property
-    def compiled(self) -> Path | None:
-        """The folder for compiled kernels; None: torch's own."""
-        if self.compile_cache or not os.access(_VOLUME, os.W_OK):
-            return self.compile_cache
-        return _VOLUME / "onetake" / "compiled"
-
-    @property
     def production(self) -> bool:
         """Whether RunPod's queue feeds this process."""
         return self.job_take_url is not None
-
-    @property
-    def has_bucket(self) -> bool:
-        """Whether results go to a bucket."""
-        return self.bucket_endpoint_url is not None
 
     def _check_bucket(self) -> None:
         values = {

@@ -1,8 +1,8 @@
-"""Segments into one take: each continues from the last frames of the one before.
+"""Segments into one take: each continues from the last frames of the segment before it.
 
 The context is handed over in memory, as decoded frames, never through an encoded file. A segment
-decodes its context again; those frames are faded into, never added, and what it makes beyond its
-part is dropped. A segment that a gate refuses is made again with another seed.
+decodes its context again: those frames are cross-faded with the ones that stand there, and frames
+beyond its part are dropped. A segment that the gate refuses is made again with another seed.
 """
 
 import logging
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onetake.delivery.checkpoints import SavedSegments
+from onetake.delivery.checkpoints import Checkpoints
 from onetake.jobs.plan import Plan
 from onetake.jobs.storyboard import Segment, segment_seed
 from onetake.media.frames import FrameBatch, FrameStream, first_frames
 from onetake.models.spec import DenoiseRequest, VideoModel
 from onetake.runtime.cancellation import Control
-from onetake.runtime.errors import OnetakeError
+from onetake.runtime.errors import OnetakeError, StoppedError
 from onetake.runtime.progress import Progress
 from onetake.runtime.stopwatch import Stopwatch
 from onetake.seams.cross_fade import LOOKED_AT, cross_fade
@@ -34,8 +34,8 @@ _UNFORESEEN = OnetakeError("internal_error", "the worker failed")
 
 
 @dataclass
-class Inputs:
-    """Given frames, uint8 RGB at the generated size."""
+class ChainInputs:
+    """Frames that the job brings, uint8 RGB at the generated size."""
 
     context: FrameBatch | None = None  # (4j+1, height, width, 3): what the take starts with
     last_frame: FrameBatch | None = None  # (1, height, width, 3): what it ends on
@@ -43,10 +43,10 @@ class Inputs:
 
 @dataclass
 class Tries:
-    """How often a segment was made, and what the gate said of the one that was taken."""
+    """How often a segment was made, and the gate's verdict on the try that was taken."""
 
     count: int
-    seconds: float  # of those that were not taken
+    seconds: float  # of the tries that were not taken
     verdict: "Verdict"
 
 
@@ -57,34 +57,34 @@ class Chain:
         model: makes the segments.
         plan: what to make.
         clock: counts `denoise` and `decode`.
-        control: is told each step and each decoded latent, and may stop there.
-        inputs: frames that are given.
-        saved: keeps denoised segments, and gives back those of an earlier try.
-        last_try: there is none in less of the card's memory after it.
+        control: gets each step and each decoded latent, and may stop there.
+        inputs: frames that the job brings.
+        checkpoints: keeps denoised segments, and gives back those of an earlier try.
+        last_try: no try in less of the card's memory follows.
     """
 
     def __init__(
         self, model: VideoModel, plan: Plan, clock: Stopwatch, control: Control,
-        inputs: Inputs | None = None, saved: SavedSegments | None = None, *,
+        inputs: ChainInputs | None = None, checkpoints: Checkpoints | None = None, *,
         last_try: bool = True,
     ) -> None:  # fmt: skip
         self._model, self._plan, self._clock = model, plan, clock
-        self._inputs = inputs or Inputs()
-        self._saved, self._last_try = saved, last_try
-        self._meter = _Meter(plan, control)
+        self._inputs = inputs or ChainInputs()
+        self._checkpoints, self._last_try = checkpoints, last_try
+        self._progress = _ProgressReporter(plan, control)
         self._colours = _colours(plan)
         self._first: FrameBatch | None = None  # of the take
-        self.tries: dict[int, Tries] = {}  # by the segment's index, of those that a gate saw
-        self.failure: OnetakeError | None = None  # that ended the take after a whole segment
+        self.tries: dict[int, Tries] = {}  # by the segment's index, if the gate looked at it
+        self.failure: OnetakeError | None = None  # ended the take after a whole segment
         self.finished = 0  # segments
 
     def frames(self) -> FrameStream:
         """The take's generated frames, at the model's size and rate.
 
-        When a segment fails that others came before, the stream ends and `failure` says why.
+        If a segment after the first fails, the stream ends and `failure` says why.
 
         Raises:
-            OnetakeError: the first segment failed, or the job was stopped.
+            OnetakeError: the first segment failed, or the job was stopped or timed out.
         """
         return first_frames(self._chain(), self._plan.generated_frames)
 
@@ -95,8 +95,8 @@ class Chain:
             if segment.index and segment.overlap_frames and held is not None:
                 context = held[-segment.overlap_frames :]
             try:
-                made = self._made(segment, context, held)
-                joined = self._joined(made, segment, held)
+                frames = self._segment_frames(segment, context, held)
+                joined = self._joined(frames, segment, held)
                 held = yield from _all_but_last(joined, self._needed_after(segment))
             except Exception as error:
                 if not segment.index or self._is_final(error):
@@ -107,22 +107,26 @@ class Chain:
             self.finished += 1
 
     def _is_final(self, error: Exception) -> bool:
-        """Whether nothing of the take is wanted now: it was stopped, or will be tried again."""
-        code = error.code if isinstance(error, OnetakeError) else ""
-        return code == "cancelled" or (code == "out_of_memory" and not self._last_try)
+        """Whether the earlier segments are of no use now: the job is over, or is tried again."""
+        if isinstance(error, StoppedError):
+            return True
+        short = isinstance(error, OnetakeError) and error.code == "out_of_memory"
+        return short and not self._last_try
 
     def _needed_after(self, segment: Segment) -> int:
         """How many of the take's last frames the next segment's joint and gate look at."""
         following = self._plan.segments[segment.index + 1 :][:1]
         overlap = following[0].overlap_frames if following else 0
-        return max(overlap, LOOKED_AT) if overlap and self._plan.retries else overlap
+        return max(overlap, LOOKED_AT) if overlap and self._plan.chaining.retries else overlap
 
-    def _joined(self, made: FrameStream, segment: Segment, held: FrameBatch | None) -> FrameStream:
+    def _joined(
+        self, frames: FrameStream, segment: Segment, held: FrameBatch | None
+    ) -> FrameStream:
         """The segment's own frames behind ``held``, which fades into them."""
         ahead, kept = segment.overlap_frames, segment.kept_frames
         again: list[FrameBatch] = []
         try:
-            for batch in made:
+            for batch in frames:
                 lead, rest = batch[:ahead], batch[ahead:]
                 ahead -= len(lead)
                 again.append(lead)
@@ -138,18 +142,18 @@ class Chain:
                 if self._first is None and len(own):
                     self._first = own[:1]
                 yield own
-        except Exception:  # what came before is not lost with it
+        except Exception:  # the frames before it are still delivered
             if held is not None:
                 yield held
             raise
 
-    def _made(
+    def _segment_frames(
         self, segment: Segment, context: FrameBatch | None, held: FrameBatch | None
     ) -> FrameStream:
-        """The segment's frames, its context's among them."""
-        self._meter.start(segment)
-        latents = self._saved.load(segment.index, self._model) if self._saved else None
-        gated = self._plan.retries and segment.index and segment.overlap_frames
+        """All frames of the segment, its context's among them."""
+        self._progress.start(segment)
+        latents = self._checkpoints.load(segment.index, self._model) if self._checkpoints else None
+        gated = self._plan.chaining.retries and segment.index and segment.overlap_frames
         if latents is None and gated and held is not None:
             latents, frames = self._best_try(segment, context, held)
             self._keep(segment, latents)
@@ -163,16 +167,16 @@ class Chain:
     def _best_try(
         self, segment: Segment, context: FrameBatch | None, held: FrameBatch
     ) -> tuple[Any, FrameBatch]:
-        """Latents and frames of the first try that the gate lets pass, else of the best."""
+        """Latents and frames of the first try that passes the gate, else of the best."""
         from onetake.seams.gate import examine  # noqa: PLC0415 - OpenCV, which one segment does without
 
         overlap = segment.overlap_frames
         same = segment.prompt == self._plan.segments[segment.index - 1].prompt
         tries: list[tuple[Verdict, float, Any, FrameBatch]] = []
-        while not tries or (len(tries) <= self._plan.retries and not tries[-1][0].passes):
+        while not tries or (len(tries) <= self._plan.chaining.retries and not tries[-1][0].passes):
             if tries:
                 log.info("segment %d again: %s", segment.index + 1, ", ".join(tries[-1][0].faults))
-                self._meter.start(segment)
+                self._progress.start(segment)
             started = time.monotonic()
             seed = segment_seed(segment.seed, len(tries))
             latents = self._denoised(replace(segment, seed=seed), context)
@@ -189,35 +193,35 @@ class Chain:
         return latents, frames
 
     def _denoised(self, segment: Segment, context: FrameBatch | None) -> Any:
-        given = self._first if self._plan.loops else self._inputs.last_frame
-        last = given if segment.ends_on else None
+        end = self._first if self._plan.chaining.loops else self._inputs.last_frame
+        last = end if segment.ends_on else None
         with self._clock.stage("denoise"):
             request = _request(self._plan, segment, context, last)
-            return self._model.denoise(request, self._meter.denoised)
+            return self._model.denoise(request, self._progress.denoised)
 
     def _decoded(self, latents: Any) -> FrameStream:
         for batch in self._clock.through("decode", self._model.decode(latents)):
-            self._meter.decoded(len(batch))
+            self._progress.decoded(len(batch))
             yield batch
 
     def _keep(self, segment: Segment, latents: Any) -> None:
-        if self._saved and len(self._plan.segments) > 1:
+        if self._checkpoints and len(self._plan.segments) > 1:
             with self._clock.stage("save"):
-                self._saved.save(segment.index, self._model, latents)
+                self._checkpoints.save(segment.index, self._model, latents)
 
 
 def _colours(plan: Plan) -> "ColourMatch | None":
-    if not plan.colour_match or len(plan.segments) == 1:
+    if not plan.chaining.colour_match or len(plan.segments) == 1:
         return None
     from onetake.takes.colour_match import ColourMatch  # noqa: PLC0415 - OpenCV again
 
-    return ColourMatch(plan.colour_match, plan.segments[0].num_frames)
+    return ColourMatch(plan.chaining.colour_match, plan.segments[0].num_frames)
 
 
 def _all_but_last(
     stream: FrameStream, count: int
 ) -> Generator[FrameBatch, None, FrameBatch | None]:
-    """The stream but for its last ``count`` frames, which are returned; all of it if it fails."""
+    """The stream without its last ``count`` frames, which are returned; all of it if it fails."""
     held: FrameBatch | None = None
     try:
         for batch in stream:
@@ -249,12 +253,12 @@ def _request(
         seed=segment.seed,
         context=context,
         last_frame=last_frame,
-        context_noise=plan.history_noise if segment.index else 0.0,
+        context_noise=plan.chaining.history_noise if segment.index else 0.0,
     )
 
 
-class _Meter:
-    """Counts denoising steps and decoded frames by their estimated shares of the time."""
+class _ProgressReporter:
+    """Reports denoising steps and decoded frames by their estimated shares of the time."""
 
     def __init__(self, plan: Plan, control: Control) -> None:
         self._plan, self._control = plan, control
@@ -278,7 +282,7 @@ class _Meter:
         share = plan.estimate.denoise_share
         done = share * self._step / plan.num_inference_steps
         done += (1 - share) * self._frames / segment.num_frames
-        # A segment that is made again does not take back what was told.
+        # A segment that is made again does not set the progress back.
         self._fraction = max(self._fraction, (segment.index + done) / len(plan.segments))
         elapsed = time.monotonic() - self._started
         self._control.report(

@@ -1,9 +1,8 @@
 """Frames into the files of a take."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
-from onetake.delivery.publish import Files
+from onetake.delivery.publish import TakeFiles
 from onetake.jobs.plan import Plan
 from onetake.jobs.request import Output
 from onetake.media.encoder import VideoEncoder, write_poster
@@ -13,7 +12,7 @@ from onetake.runtime.errors import StageError
 
 
 def encode_take(
-    frames: FrameStream, plan: Plan, output: Output, files: Files, metadata: Mapping[str, str]
+    frames: FrameStream, plan: Plan, output: Output, files: TakeFiles, metadata: Mapping[str, str]
 ) -> tuple[dict[str, str], int]:
     """Draw ``frames`` through the encoder; the first of them is the poster. Also counts them.
 
@@ -45,30 +44,3 @@ def encode_take(
         "reason": encoder.choice.reason,
     }
     return written, count
-
-
-def with_parts(
-    frames: FrameStream, plan: Plan, output: Output, files: Files, metadata: Mapping[str, str],
-    send: Callable[[int, Path], None],
-) -> FrameStream:  # fmt: skip
-    """``frames``; each segment's also go into a file of their own, which is sent at its end.
-
-    Raises:
-        EncodeError: ffmpeg stopped.
-    """
-    at, rest = 0, None
-    ends = [frame for frame, segment in plan.seams() if segment.index]
-    for segment, end in enumerate([*ends, plan.num_frames], start=1):
-        path = files.part(segment)
-        with VideoEncoder(path, plan.size, plan.fps, output, metadata) as encoder:
-            while at < end:
-                batch = rest if rest is not None and len(rest) else next(frames, None)
-                if batch is None:
-                    return
-                own, rest = batch[: end - at], batch[end - at :]
-                at += len(own)
-                encoder.write(own)
-                yield own
-        send(segment, path)
-        path.unlink()
-    yield from frames  # to the end, so that the decoder finishes

@@ -1,7 +1,7 @@
-"""The operator's policy: what is blocked or reviewed, how takes are marked, what is written down.
+"""The operator's policy: what is blocked or reviewed, how takes are marked, what is logged.
 
-One TOML file, named by `ONETAKE_POLICY`; what it leaves out has the default written here, and
-`onetake policy` shows all of it.
+It is one TOML file, named by `ONETAKE_POLICY`. A setting that the file leaves out has the default
+below. `onetake policy` shows all settings.
 """
 
 import tomllib
@@ -14,17 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from onetake.runtime.errors import SettingsError
 
-Action = Literal["block", "flag", "allow"]  # flag: made, and kept back until somebody approves it
+Action = Literal["block", "flag", "allow"]  # flag: the take is made and waits for a reviewer
 CATEGORIES = ("sexual", "minors", "violence", "hate", "self_harm", "real_persons", "brands")
 VARIABLE = "ONETAKE_POLICY"
 _LONGEST_NAME = 100  # characters
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Categories(_Part):
+class Categories(_Section):
     """What happens to a job of each category."""
 
     sexual: Action = "block"
@@ -36,39 +36,39 @@ class Categories(_Part):
     brands: Action = Field("flag", description="The names in `brands`")
 
     def action(self, category: str) -> Action:
-        """That of one of `CATEGORIES`."""
+        """The action for one of `CATEGORIES`."""
         action: Action = getattr(self, category)
         return action
 
 
-class Marks(_Part):
-    """What a take carries; `onetake verify` reads all of it."""
+class Marks(_Section):
+    """The marks that a take carries."""
 
-    metadata: bool = Field(default=True, description="Say in the file that it is generated")
+    metadata: bool = Field(default=True, description="The file says that it is generated")
     invisible: bool = Field(default=False, description="A short id in the pixels of every frame")
     c2pa: bool = Field(default=False, description="A signed C2PA manifest (MP4 and MOV)")
     certificate: Path | None = Field(
-        None, description="PEM chain that signs it, the leaf first; unset: a test certificate"
+        None, description="PEM chain that signs it, leaf first; default: a test certificate"
     )
     private_key: Path | None = Field(None, description="PEM key of the leaf (P-256)")
     timestamp_url: str | None = Field(None, description="RFC 3161 authority that dates it")
     label: str = Field("", max_length=60, description="Words in a corner of every frame")
-    logo: Path | None = Field(None, description="A PNG in that corner instead")
-    sidecar: bool = Field(default=False, description="A JSON of the same facts beside the video")
+    logo: Path | None = Field(None, description="A PNG in that corner instead of words")
+    sidecar: bool = Field(default=False, description="A JSON file of these facts beside the video")
 
     @field_validator("label")
     @classmethod
-    def _drawable(cls, label: str) -> str:
+    def _check_label(cls, label: str) -> str:
         if label and not label.strip():
             raise ValueError("it shows nothing; leave it out or give words")
-        if missing := _missing(label):
+        if missing := _missing_letters(label):
             raise ValueError(f"its font lacks {missing}; write it otherwise, or give a logo")
         return label
 
     @field_validator("logo")
     @classmethod
-    def _picture(cls, logo: Path | None) -> Path | None:
-        if logo and logo.is_file():  # else `_pairs` says so
+    def _check_logo(cls, logo: Path | None) -> Path | None:
+        if logo and logo.is_file():  # if not, `_check_combination` refuses it
             try:
                 with Image.open(logo) as picture:
                     picture.convert("RGBA")
@@ -77,7 +77,7 @@ class Marks(_Part):
         return logo
 
     @model_validator(mode="after")
-    def _pairs(self) -> "Marks":
+    def _check_combination(self) -> "Marks":
         if (self.certificate is None) != (self.private_key is None):
             raise ValueError("certificate and private_key go together; give both or neither")
         if self.label and self.logo:
@@ -88,15 +88,15 @@ class Marks(_Part):
         return self
 
 
-class Audit(_Part):
-    """What the log of takes holds."""
+class Audit(_Section):
+    """What the audit log holds."""
 
     enabled: bool = Field(default=False, description="Write a record for every job")
-    prompts: bool = Field(default=False, description="With the prompt itself, not its digest alone")
+    prompts: bool = Field(default=False, description="With the prompt's text, not only its digest")
 
 
-class Policy(_Part):
-    """All of it."""
+class Policy(_Section):
+    """The whole policy."""
 
     categories: Categories = Categories()
     optional: bool = Field(
@@ -111,37 +111,37 @@ class Policy(_Part):
 
     @field_validator("brands")
     @classmethod
-    def _named(cls, brands: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_brands(cls, brands: tuple[str, ...]) -> tuple[str, ...]:
         for name in brands:
             if len(name) > _LONGEST_NAME:
                 raise ValueError(f"a name is longer than {_LONGEST_NAME} characters")
-            if not any(map(_is_read, unicodedata.normalize("NFKC", name))):
+            if not any(map(_is_visible, unicodedata.normalize("NFKC", name))):
                 raise ValueError(f"{name!r} has neither letters nor digits to look for")
         return brands
 
 
-def _is_read(character: str) -> bool:
-    """Whether a prompt's check reads it; it takes Hangul's fillers, letters by class, away."""
+def _is_visible(character: str) -> bool:
+    """Whether the check of prompts reads it. Hangul's fillers are letters, but invisible."""
     return character.isalnum() and "FILLER" not in unicodedata.name(character, "")
 
 
-def _missing(label: str) -> str:
-    """Those of its characters that the label's font, Pillow's own, draws as an empty box."""
+def _missing_letters(label: str) -> str:
+    """The characters that the label's font, Pillow's own, draws as an empty box."""
     font = ImageFont.load_default(24)
 
     def shape(character: str) -> tuple[object, ...]:
         mask = font.getmask(character)
         return (mask.size, *mask)
 
-    box = shape("\uffff")  # which is never a character
-    return ", ".join(repr(c) for c in dict.fromkeys(label) if shape(c) == box)
+    empty_box = shape("\uffff")  # U+FFFF is never a character
+    return ", ".join(repr(c) for c in dict.fromkeys(label) if shape(c) == empty_box)
 
 
 def read_policy(path: Path | None) -> Policy:
-    """The policy in a file, or the default.
+    """The policy in a file; without one, the default policy.
 
     Raises:
-        SettingsError: it cannot be read, or holds something that is no policy.
+        SettingsError: the file cannot be read, or it is not a policy.
     """
     if path is None:
         return Policy()

@@ -1,4 +1,4 @@
-"""Where results go. A row names a module with ``open_store(settings)``."""
+"""Where results go: one module for each kind of store, and one row for each module."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -7,7 +7,12 @@ from typing import Protocol
 
 from onetake.runtime.settings import Settings
 
-STORES = {"s3": "onetake.delivery.storage.s3", "local": "onetake.delivery.storage.local"}
+# The first store that the settings select is used. A store's module has
+#   selects(settings) -> bool
+#   open_store(settings) -> Store
+# and, if a single job may bring such a store in its `s3Config`,
+#   open_job_store(config, settings, is_public_host) -> Store
+STORES = ("onetake.delivery.storage.s3", "onetake.delivery.storage.local")
 DIFFERS = "the stored file differs from the one that was sent; send the job again"
 
 
@@ -17,11 +22,11 @@ class Store(Protocol):
     def put(self, file: Path, key: str, content_type: str) -> str:
         """Store ``file`` under ``key``, verify what is stored, and return its URL.
 
-        An object is there whole or not at all. Putting a key again replaces it.
+        An object is stored whole or not at all. Putting a key again replaces it.
 
         Raises:
-            StageError: the store refused, could not be reached, or holds something else than
-                ``file``, which is deleted.
+            StageError: the store refused or could not be reached, or what it holds differs from
+                ``file``; in that case the object is deleted.
         """
 
     def read(self, key: str) -> bytes | None:
@@ -32,7 +37,7 @@ class Store(Protocol):
         """
 
     def delete(self, key: str) -> None:
-        """See to it that there is no object at ``key``, whether or not there was one.
+        """Delete the object at ``key``. It is no error if there is none.
 
         Raises:
             StageError: the store refused or could not be reached.
@@ -46,14 +51,14 @@ class Store(Protocol):
         """
 
     def move(self, key: str, to: str) -> None:
-        """Give the object at ``key``, which must be there, another key.
+        """Give the object at ``key``, which must exist, another key.
 
         Raises:
             StageError: the store refused or could not be reached.
         """
 
     def link(self, key: str) -> str:
-        """A fresh URL of the object at ``key``, which must be there.
+        """A fresh URL of the object at ``key``, which must exist.
 
         Raises:
             StageError: the store can make no link.
@@ -61,8 +66,8 @@ class Store(Protocol):
 
 
 def open_store(settings: Settings) -> Store:
-    """The bucket when one is set, else the local folder."""
-    module = import_module(STORES["s3" if settings.has_bucket else "local"])
+    """The first store of the table that ``settings`` select."""
+    module = next(module for module in map(import_module, STORES) if module.selects(settings))
     store: Store = module.open_store(settings)
     return store
 
@@ -72,12 +77,13 @@ def open_job_store(
 ) -> Store:
     """The bucket of a single job, as RunPod's request field `s3Config` names it.
 
-    ``is_public_host`` is asked about the host unless ``settings`` allow private ones. The name is
-    looked up again for each connection, so a name server that changes its answer is not caught.
+    ``is_public_host`` is asked about the host unless ``settings`` allow private ones. Each
+    connection looks the name up again, so a name server that changes its answer is not noticed.
 
     Raises:
         JobError: names the wrong key of ``config``, never its value.
     """
-    module = import_module(STORES["s3"])
+    modules = map(import_module, STORES)
+    module = next(module for module in modules if hasattr(module, "open_job_store"))
     store: Store = module.open_job_store(config, settings, is_public_host)
     return store

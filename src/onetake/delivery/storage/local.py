@@ -1,17 +1,18 @@
 """A folder: `file://` links, or links below the URL under which a pod serves it."""
 
 import contextlib
-import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 from onetake.delivery.storage import DIFFERS
 from onetake.runtime.errors import StageError
+from onetake.runtime.hashing import sha256_of
 from onetake.runtime.settings import Settings
 
-# A key that is a folder's name, or that goes on below a file's, has no object either.
+# A key that names a folder, or continues below a file, has no object either.
 _ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
@@ -23,39 +24,33 @@ class LocalStore:
         self._public_url = public_url
 
     def put(self, file: Path, key: str, content_type: str) -> str:
-        """See `Store.put`; a file's name says its type."""
+        """See `Store.put`; the type is in the file's name."""
         del content_type
         target = self._folder / key
         partial = target.with_name(f".{target.name}.part")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, partial)
-            _verify(file, partial)
-            partial.replace(target)
-        except OSError as error:
-            raise _failure("written", error) from error
+            with _failures("written"):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, partial)
+                _verify(file, partial)
+                partial.replace(target)
         finally:
-            with contextlib.suppress(OSError):  # it has its real name when all went well
+            with contextlib.suppress(OSError):  # after a success it has its real name
                 partial.unlink()
         return self.link(key)
 
     def read(self, key: str) -> bytes | None:
         """See `Store.read`."""
-        try:
-            return (self._folder / key).read_bytes()
-        except _ABSENT:
-            return None
-        except OSError as error:
-            raise _failure("read", error) from error
+        with _failures("read"):
+            try:
+                return (self._folder / key).read_bytes()
+            except _ABSENT:
+                return None
 
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
-        try:
+        with _failures("written"), contextlib.suppress(*_ABSENT):
             (self._folder / key).unlink()
-        except _ABSENT:
-            pass
-        except OSError as error:
-            raise _failure("written", error) from error
 
     def keys(self, prefix: str) -> list[str]:
         """See `Store.keys`."""
@@ -65,11 +60,9 @@ class LocalStore:
     def move(self, key: str, to: str) -> None:
         """See `Store.move`."""
         target = self._folder / to
-        try:
+        with _failures("written"):
             target.parent.mkdir(parents=True, exist_ok=True)
             (self._folder / key).replace(target)
-        except OSError as error:
-            raise _failure("written", error) from error
 
     def link(self, key: str) -> str:
         """See `Store.link`."""
@@ -78,25 +71,34 @@ class LocalStore:
         return (self._folder / key).as_uri()
 
 
+def selects(settings: Settings) -> bool:
+    """Always: this store is the last row of the table."""
+    del settings
+    return True
+
+
 def open_store(settings: Settings) -> LocalStore:
     """The folder of `ONETAKE_OUTPUT_DIR`."""
     return LocalStore(settings.output_dir, settings.public_url)
 
 
 def _verify(file: Path, copy: Path) -> None:
-    """Read both again: a full disk or a broken one may have kept less or something else."""
+    """Read both files again: a full or broken disk may hold less, or something else."""
     sent, stored = _fingerprint(file), _fingerprint(copy)
     if sent != stored:
         raise StageError("store", DIFFERS, detail=f"sent {sent}, stored {stored}")
 
 
 def _fingerprint(file: Path) -> str:
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    return f"{file.stat().st_size} bytes with SHA-256 {digest}"
+    return f"{file.stat().st_size} bytes with SHA-256 {sha256_of(file)}"
 
 
-def _failure(verb: str, error: OSError) -> StageError:
-    reason = os.strerror(error.errno) if error.errno else "unknown reason"
-    sentence = f"the output folder cannot be {verb} ({reason})"
-    return StageError("store", sentence, detail=str(error))
+@contextlib.contextmanager
+def _failures(verb: str) -> Iterator[None]:
+    """Raise the system's errors as a StageError, whose sentence has no path in it."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else "unknown reason"
+        sentence = f"the output folder cannot be {verb} ({reason})"
+        raise StageError("store", sentence, detail=str(error)) from error

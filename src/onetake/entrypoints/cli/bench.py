@@ -9,24 +9,22 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from onetake.entrypoints.cli.console import err, out, refusals, say
 from onetake.jobs.request import Job
 from onetake.models import acceleration, choice, device, loader
-from onetake.models.spec import DenoiseRequest, ModelSpec
+from onetake.models.families import stock_loader_of
+from onetake.models.spec import DenoiseRequest, ModelSpec, TunableModel
 from onetake.models.weights import places
-from onetake.runtime import profiles as profile_table
-from onetake.runtime.errors import OnetakeError, SettingsError
-from onetake.runtime.profiles import DEFAULT_PROFILE, PROFILES, Profile
+from onetake.runtime.errors import SettingsError
+from onetake.runtime.profiles import DEFAULT_PROFILE, PROFILES, Profile, profile_named
 from onetake.runtime.settings import Settings
 
-out = Console()
-err = Console(stderr=True)
 PROMPT = "a red bottle on a white background, camera slowly zooming in"
 STOCK = "stock"
 STAGES = ("denoise", "decode")
@@ -57,15 +55,12 @@ def bench(
     ] = None,
 ) -> None:
     """Time denoising and decoding of one segment; ratios are stock's time over ours."""
-    try:
+    with refusals():
         settings = Settings.read()
         spec, _note = choice.resolve(model, settings)
         ways = _ways(profile, technique)
         requests = _requests(spec, size, frames, steps)
         rows = _Bench(spec, settings, requests, repeat, profile_trace).run(ways, stock=stock)
-    except OnetakeError as error:
-        err.print(str(error), highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(1) from error
     card = device.card_name() or "CPU"
     out.print(_table(rows, f"{spec.name} on {card}"))
     if output:
@@ -78,7 +73,7 @@ def bench(
         if importlib.util.find_spec("matplotlib"):
             _plot(rows, f"{spec.name} on {card}", output / "bench.png")
         else:
-            err.print("no bench.png: matplotlib is not installed")
+            say("no bench.png: matplotlib is not installed")
 
 
 def _ways(profiles: list[str] | None, techniques: list[str] | None) -> list[Profile]:
@@ -93,7 +88,7 @@ def _ways(profiles: list[str] | None, techniques: list[str] | None) -> list[Prof
             raise SettingsError("--technique", f"{name} is none of {', '.join(sorted(known))}")
     asked = profiles or ([] if techniques else [DEFAULT_PROFILE])
     alone = [Profile(name, "", techniques=(name,)) for name in techniques or []]
-    return [profile_table.resolve(name) for name in asked] + alone
+    return [profile_named(name) for name in asked] + alone
 
 
 def _requests(
@@ -105,21 +100,31 @@ def _requests(
         OnetakeError: the model cannot make one of them.
     """
     asked = [Job.parse({"prompt": PROMPT, "size": text}) for text in sizes or []]
-    pairs = [job.sides_of_size() for job in asked] or [spec.sizes[0]]
+    pairs = [job.sides_of_size() for job in asked] or [spec.segment.sizes[0]]
     for width, height in pairs:
-        if width % spec.size_multiple or height % spec.size_multiple:
-            problem = f"{width}*{height} is not in multiples of {spec.size_multiple} pixels"
+        if width % spec.segment.size_multiple or height % spec.segment.size_multiple:
+            problem = f"{width}*{height} is not in multiples of {spec.segment.size_multiple} pixels"
             raise SettingsError("--size", problem)
     for count in frames or []:
-        if count % spec.frame_step != 1 or not 1 < count <= spec.max_frames:
-            problem = f"{count} is none of {1 + spec.frame_step}, ... {spec.max_frames}"
+        if count % spec.segment.frame_step != 1 or not 1 < count <= spec.segment.max_frames:
+            problem = (
+                f"{count} is none of {1 + spec.segment.frame_step}, ... {spec.segment.max_frames}"
+            )
             raise SettingsError("--frames", problem)
     return [
         DenoiseRequest(
-            PROMPT, "", width, height, count, step, spec.guidance_scale, spec.flow_shift, 0
+            PROMPT,
+            "",
+            width,
+            height,
+            count,
+            step,
+            spec.sampling.guidance_scale,
+            spec.sampling.flow_shift,
+            0,
         )
         for (width, height), count, step in product(
-            pairs, frames or [spec.max_frames], steps or [spec.num_inference_steps]
+            pairs, frames or [spec.segment.max_frames], steps or [spec.sampling.num_inference_steps]
         )
     ]
 
@@ -136,7 +141,7 @@ class _Bench:
 
     def run(self, ways: list[Profile], *, stock: bool) -> list[Row]:
         """A row for each request and way."""
-        from onetake.models.families.wan import measure  # noqa: PLC0415 - torch, not for a slip of the options
+        from onetake.models import measure  # noqa: PLC0415 - torch, not for a wrong option
 
         rows: list[Row] = []
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
@@ -149,16 +154,19 @@ class _Bench:
                     problem = f"holds no weights of {self.spec.name}"
                     raise SettingsError("ONETAKE_WEIGHTS_DIR", problem)
                 loader.hush()
-                rows += self._rows(STOCK, measure.load_stock(self.spec, weights), self.requests)
+                run_stock = stock_loader_of(self.spec)(self.spec, weights)
+                rows += self._rows(STOCK, run_stock, self.requests)
+                del run_stock
                 device.free()
             for way in ways:
                 spec, requests = self.spec, self.requests
                 if way.distilled:
                     spec = choice.few_step_form(spec, self.settings)
                     requests = [_distilled(request, spec) for request in requests]
-                model = loader.load(spec, self.settings, eight_bit=way.eight_bit)
+                eight_bit = acceleration.effect_of(spec, way.techniques).eight_bit
+                model = loader.load(spec, self.settings, eight_bit=eight_bit)
                 acceleration.tune(model, way.techniques)
-                once = partial(measure.measure, model)
+                once = partial(measure.measure, cast("TunableModel", model))
                 rows += self._rows(way.name, once, requests)
                 del model, once
                 device.free()
@@ -168,22 +176,22 @@ class _Bench:
         self, way: str, once: Callable[[DenoiseRequest], Row], requests: list[DenoiseRequest]
     ) -> list[Row]:
         rows = []
-        for asked in requests:
-            row = _named(way, self.spec, asked)
+        for request in requests:
+            row = _named(way, self.spec, request)
             self.bar.update(self.task, description=f"{way}, {row['size']}, {row['frames']} frames")
-            found = []
+            runs = []
             for _ in range(self.repeat + 1):
-                found.append(once(asked))
+                runs.append(once(request))
                 self.bar.advance(self.task)
             if self.traces:
-                self._trace(partial(once, asked), f"{way}-{row['size']}-{row['frames']}")
-            figures = _medians(found[1:])
+                self._trace(partial(once, request), f"{way}-{row['size']}-{row['frames']}")
+            figures = _medians(runs[1:])
             dollars = figures["total"] * self.settings.price_per_second
-            rows.append({**row, **figures, "first": found[0]["total"], "dollars": dollars})
+            rows.append({**row, **figures, "first": runs[0]["total"], "dollars": dollars})
         return rows
 
     def _trace(self, run: Callable[[], object], name: str) -> None:
-        from onetake.models.families.wan import measure  # noqa: PLC0415 - see run
+        from onetake.models import measure  # noqa: PLC0415 - see run
 
         if self.traces:
             self.traces.mkdir(parents=True, exist_ok=True)
@@ -192,7 +200,7 @@ class _Bench:
 
 def _distilled(request: DenoiseRequest, spec: ModelSpec) -> DenoiseRequest:
     """The same clip in the steps that ``spec`` was distilled to."""
-    steps, guidance = spec.num_inference_steps, spec.guidance_scale
+    steps, guidance = spec.sampling.num_inference_steps, spec.sampling.guidance_scale
     return replace(request, num_inference_steps=steps, guidance_scale=guidance)
 
 

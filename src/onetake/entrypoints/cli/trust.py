@@ -1,34 +1,29 @@
 """`onetake policy | review | verify | audit`: what may leave, and where a clip came from."""
 
-import hashlib
 import json
-import logging
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from onetake.entrypoints.cli.console import JsonOption, out, refusals, say
 from onetake.media.probe import MediaError, probe_video, read_frames, read_tags
-from onetake.runtime.errors import JobError, OnetakeError
+from onetake.runtime.errors import JobError
+from onetake.runtime.hashing import sha256_of
 from onetake.runtime.settings import Settings
-from onetake.takes import audit_record as records
+from onetake.takes import audit_record
 from onetake.takes.worker import Worker
 from onetake.trust.policy import Policy, read_policy
-from onetake.trust.provenance import c2pa_manifest as manifest
+from onetake.trust.provenance import c2pa_manifest
 from onetake.trust.provenance.audit import AuditLog, Record
-from onetake.trust.provenance.invisible import read_mark
+from onetake.trust.provenance.invisible_reader import read_mark
 
 review = typer.Typer(help="Takes that were flagged and wait for somebody.", no_args_is_help=True)
 audit = typer.Typer(help="The log of what was made.", no_args_is_help=True)
-out = Console()
-err = Console(stderr=True)
-
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON alone on stdout.")]
 VideoArgument = Annotated[Path, typer.Argument(help="A video, ours or not.")]
 AnchorOption = Annotated[
     Path | None, typer.Option(help="Root certificates to trust, PEM; else the policy's own.")
@@ -37,10 +32,8 @@ AnchorOption = Annotated[
 
 def policy(as_json: JsonOption = False) -> None:
     """Show what is blocked, reviewed, marked and written down, defaults included."""
-    try:
+    with refusals():
         told = read_policy(Settings.read().policy).model_dump(mode="json")
-    except OnetakeError as error:
-        raise _refused(error) from error
     if as_json:
         print(json.dumps(told, indent=1))
         return
@@ -54,10 +47,8 @@ def policy(as_json: JsonOption = False) -> None:
 @review.command(name="list")
 def list_waiting(as_json: JsonOption = False) -> None:
     """Show the takes that wait, the oldest first, with links for whoever looks at them."""
-    try:
+    with refusals():
         waiting = Worker(Settings.read()).quarantine.waiting()
-    except OnetakeError as error:
-        raise _refused(error) from error
     if as_json:
         print(json.dumps([take._asdict() for take in waiting], indent=1))
         return
@@ -82,29 +73,25 @@ def reject(name: Annotated[str, typer.Argument(help="From `onetake review list`.
 
 
 def _decided(name: str, verdict: str) -> dict[str, Any]:
-    try:
+    with refusals():
         worker = Worker(Settings.read())
         decide = worker.quarantine.approve if verdict == "approved" else worker.quarantine.reject
         answer = decide(name)
-    except OnetakeError as error:
-        raise _refused(error) from error
     if worker.policy.audit.enabled:
-        records.append(worker, {"job": name, "source": "review", "outcome": verdict})
+        audit_record.append(worker, {"job": name, "source": "review", "outcome": verdict})
     return answer
 
 
 @audit.command(name="verify")
 def check_log() -> None:
     """Check the chain of hashes from its first record; exit code 1 if it is broken."""
-    try:
+    with refusals():
         path = _log(Settings.read())
-    except OnetakeError as error:
-        raise _refused(error) from error
     found = AuditLog(path).check()
     torn = f", {found.torn} torn lines of killed writers" if found.torn else ""
     print(f"{found.records} records{torn}, head {found.head}")
     if found.problem:
-        err.print(found.problem, highlight=False, markup=False, soft_wrap=True)
+        say(found.problem)
         raise typer.Exit(1)
 
 
@@ -113,20 +100,18 @@ def verify(video: VideoArgument, anchor: AnchorOption = None, as_json: JsonOptio
 
     Exit code 1 if something that it carries does not hold, or if it carries nothing.
     """
-    try:
+    with refusals():
         settings = Settings.read()
-        told = _origin(video, _anchors(anchor, read_policy(settings.policy)))
+        origin = _origin(video, _anchors(anchor, read_policy(settings.policy)))
         log = settings.audit_log
-        told["records"] = list(_matching(AuditLog(log).records(), video, told["invisible"]))
-    except OnetakeError as error:
-        raise _refused(error) from error
+        origin["records"] = list(_matching(AuditLog(log).records(), video, origin["invisible"]))
     if as_json:
-        print(json.dumps(told, indent=1))
+        print(json.dumps(origin, indent=1))
     else:
-        _print(told)
-    problem = told["c2pa"]["problem"]
-    carries = told["metadata"] or told["invisible"] or not problem
-    if not carries or problem not in {"", manifest.NONE}:
+        _print(origin)
+    problem = origin["c2pa"]["problem"]
+    carries = origin["metadata"] or origin["invisible"] or not problem
+    if not carries or problem not in {"", c2pa_manifest.NONE}:
         raise typer.Exit(1)
 
 
@@ -145,7 +130,7 @@ def _origin(video: Path, anchors: str) -> dict[str, Any]:
     except OSError:
         raise JobError("VIDEO", "cannot be read; check its name") from None
     try:
-        found = manifest.read(video, anchors)
+        found = c2pa_manifest.read(video, anchors)
     except ValueError as error:
         raise JobError("--anchor", f"cannot be used: {error}") from None
     mark = {"short_id": f"{reading.short_id:08x}", "confidence": round(reading.confidence, 1),
@@ -164,23 +149,22 @@ def _ours(tags: dict[str, str]) -> dict[str, Any] | None:
 
 def _matching(log: Iterator[Record], video: Path, mark: dict[str, Any] | None) -> Iterator[Record]:
     """Records of this very file, or of the short id that its frames carry."""
-    with video.open("rb") as opened:
-        content = hashlib.file_digest(opened, "sha256").hexdigest()
+    content = sha256_of(video)
     for record in log:
         same_file = record.get("output", {}).get("sha256") == content
         if same_file or (mark and record.get("short_id") == mark["short_id"]):
             yield record
 
 
-def _print(told: dict[str, Any]) -> None:
-    metadata, mark, c2pa = told["metadata"], told["invisible"], told["c2pa"]
+def _print(origin: dict[str, Any]) -> None:
+    metadata, mark, c2pa = origin["metadata"], origin["invisible"], origin["c2pa"]
     made = "none of ours"
     if metadata:
         made = f"says {metadata.get('model', 'no model')}, seed {metadata.get('seed', 'none')}"
     signer = c2pa["signer"] and f", signed by {c2pa['signer']}"
     read = f"{mark['short_id']}, wrong in {mark['false_alarm']:.0e} of clips" if mark else "none"
     rows = {"metadata": made, "C2PA": f"{c2pa['problem'] or 'holds'}{signer}", "invisible": read}
-    for record in told["records"]:
+    for record in origin["records"]:
         rows[f"audit {record['number']}"] = f"job {record['job']}, {record['outcome']}"
     table = Table(show_header=False)
     for name, value in rows.items():
@@ -210,9 +194,3 @@ def _log(settings: Settings) -> Path:
     if not settings.audit_log.is_file():
         raise JobError("audit", "there is no log; set audit.enabled in the policy")
     return settings.audit_log
-
-
-def _refused(error: OnetakeError) -> typer.Exit:
-    logging.getLogger("onetake").debug("refused", exc_info=error)
-    err.print(str(error), highlight=False, markup=False, soft_wrap=True)
-    return typer.Exit(1)

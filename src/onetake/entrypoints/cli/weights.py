@@ -8,21 +8,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
+from onetake.entrypoints.cli.console import err, out, refusals
 from onetake.models import catalogue, choice
+from onetake.models.families import quantiser_of
 from onetake.models.spec import ModelSpec
 from onetake.models.weights import places
 from onetake.models.weights.fetch import OnProgress, fetch
-from onetake.models.weights.manifest import Manifest, verify
-from onetake.runtime.errors import OnetakeError, SettingsError
+from onetake.models.weights.manifest import WeightsManifest, is_int8, verify
+from onetake.runtime.errors import SettingsError
 from onetake.runtime.settings import Settings
 
 app = typer.Typer(help="The weights of the models: fetch, check, make smaller.")
-out = Console()
-err = Console(stderr=True)
 _GIGABYTE = 1e9
 _SECRET = Path("/run/secrets/hf_token")  # where an image build mounts a secret of this name
 
@@ -46,7 +45,7 @@ def fetch_weights(
     ] = None,
 ) -> None:
     """Bring weights from RunPod's cache, a volume or the hub, and check every byte."""
-    with _refusals():
+    with refusals():
         settings = Settings.read()
         token = _SECRET.read_text().strip() if _SECRET.is_file() else os.environ.get("HF_TOKEN")
         for name in names or [spec.name for spec in _specs(None)]:
@@ -68,12 +67,12 @@ def fetch_weights(
 def list_weights() -> None:
     """Show what is here of each model, and at which revision."""
     table = Table("model", "form", "revision", "size", "manifest", title="weights")
-    with _refusals():
+    with refusals():
         settings = Settings.read()
         for spec in catalogue.MODELS.values():
             folders = places.weight_places(spec, settings)
             for place in folders:
-                manifest = Manifest.read(place)
+                manifest = WeightsManifest.read(place)
                 files = place.rglob("*.safetensors")
                 size = manifest.size if manifest else sum(f.stat().st_size for f in files)
                 form = manifest.form if manifest else "original"
@@ -88,7 +87,7 @@ def list_weights() -> None:
 @app.command(name="verify")
 def verify_weights(names: ModelsArgument = None) -> None:
     """Read all weights that are here and compare them with their manifests."""
-    with _refusals():
+    with refusals():
         settings = Settings.read()
         for spec in _specs(names):
             for place in places.weight_places(spec, settings):
@@ -117,16 +116,12 @@ def quantise(
     ] = None,
 ) -> None:
     """Write a model's 8-bit form: half the bytes to load, and all of it on a 24 GB card."""
-    from onetake.models.families.wan import int8  # noqa: PLC0415 - torch, which no other command here needs
-
-    with _refusals():
+    with refusals():
         settings = Settings.read()
         if lora and not find_spec("peft"):
             raise SettingsError("--lora", "needs peft; install onetake[build]")
         (spec,) = _specs([name])
-        original = next(
-            (p for p in places.weight_places(spec, settings) if not int8.is_int8(p)), None
-        )
+        original = next((p for p in places.weight_places(spec, settings) if not is_int8(p)), None)
         if original is None:
             raise SettingsError("ONETAKE_WEIGHTS_DIR", f"holds no weights of {name}; fetch them")
         if lora and (original / "transformer_2").is_dir():
@@ -134,7 +129,7 @@ def quantise(
         folder = places.small_form((to or settings.weights_dir) / spec.name)
         folder.parent.mkdir(parents=True, exist_ok=True)
         revision, adapters = places.weights_revision(original), [_lora(text) for text in lora or []]
-        manifest = int8.quantise(spec, original, revision, folder, adapters, err.print)
+        manifest = quantiser_of(spec)(spec, original, revision, folder, adapters, err.print)
         print(f"{spec.name}: {manifest.size / _GIGABYTE:.2f} GB in {folder.name}")
 
 
@@ -193,13 +188,3 @@ def _bar(name: str) -> Iterator[OnProgress]:
             bar.update(task, description=f"{name}: {what}", completed=done, total=total)
 
         yield show
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """One line and exit code 1 for what the operator can mend."""
-    try:
-        yield
-    except OnetakeError as error:
-        err.print(str(error), highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(1) from error

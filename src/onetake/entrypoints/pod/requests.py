@@ -12,7 +12,7 @@ from starlette.requests import Request
 from onetake.jobs.request import Job, schema
 from onetake.runtime.errors import JobError
 from onetake.runtime.wording import shown
-from onetake.takes.story import plan_job
+from onetake.takes.planning import plan_job
 from onetake.takes.worker import Worker
 
 _ENVELOPE = ("input", "s3Config")
@@ -64,7 +64,7 @@ def check(worker: Worker, envelope: dict[str, Any]) -> None:
     """
     _spec, _note, plan_for = plan_job(Job.parse(envelope.get("input")), worker.settings)
     plan_for(None)
-    worker.ledger(envelope.get("s3Config"))
+    worker.answered_jobs(envelope.get("s3Config"))
 
 
 async def _read_json(request: Request) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from onetake.entrypoints.pod.desk import Desk
 from onetake.entrypoints.runpod.runner import Runner
 from onetake.runtime.errors import SettingsError
 from onetake.runtime.settings import Settings
+from onetake.takes.fitness import checks_of
 from onetake.takes.worker import Worker
 
 LAST_BYTES = 5  # seconds that a download may still take when the pod leaves
@@ -70,7 +71,7 @@ async def _make_jobs(worker: Worker, desk: Desk) -> None:
 
 def _boot(worker: Worker) -> None:
     worker.boot()
-    for check in worker.checks():
+    for check in checks_of(worker):
         check()
 
 

@@ -47,7 +47,7 @@ def _answer(
     """The reply, and in one word what became of the job."""
     asked = job.get("input")
     try:
-        ledger = worker.ledger(job.get("s3Config"))
+        ledger = worker.answered_jobs(job.get("s3Config"))
         # Only a queue delivers twice; elsewhere the same name is a wish to see it made again.
         if worker.settings.production and (known := ledger.find(name, asked)):
             return known, "answered_again"

@@ -8,16 +8,17 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-# Global by the registry's letter: IPv4 inside IPv6 (compatible, NAT64, Teredo, 6to4), the old
-# site-local range, and the address that Azure gives its metadata host.
+# The registry counts these as global, but they are not public: IPv4 inside IPv6 (compatible, NAT64,
+# Teredo, 6to4), the old site-local range, and the address of Azure's metadata host.
 _NOT_PUBLIC = [
     ipaddress.ip_network(text)
     for text in ("::/96", "64:ff9b::/96", "2001::/32", "2002::/16", "fec0::/10", "168.63.129.16/32")
 ]
+_UNKNOWN_HOST = "its URL's host is not known; check it"
 
 
-class _UrlError(Exception):
-    """A URL that is not followed, and why; no ``OSError``, which requests would wrap."""
+class UrlError(Exception):
+    """A URL that is not followed, and why. It is no ``OSError``, which requests would wrap."""
 
     def __init__(self, problem: str, *, code: str) -> None:
         super().__init__(problem)
@@ -25,39 +26,39 @@ class _UrlError(Exception):
         self.code = code
 
 
-def _check_scheme(url: str) -> None:
-    """Refuse what cannot be read as a URL, and a redirect that leaves http."""
+def check_scheme(url: str) -> None:
+    """Accept a URL of http or https.
+
+    Raises:
+        UrlError: it cannot be read as a URL, or is a redirect that leaves http.
+    """
     try:
         parts = urlsplit(url)
-        scheme, _ = parts.scheme, parts.port  # a broken port shows when it is read
+        scheme, _ = parts.scheme, parts.port  # reading a broken port raises
     except ValueError:
-        raise _unknown_host() from None
+        raise UrlError(_UNKNOWN_HOST, code="input_unreachable") from None
     if scheme not in {"http", "https"}:
-        raise _UrlError("its URL redirects away from http; give the last one", code="invalid_input")
-
-
-def _unknown_host() -> _UrlError:
-    return _UrlError("its URL's host is not known; check it", code="input_unreachable")
+        raise UrlError("its URL redirects away from http; give the last one", code="invalid_input")
 
 
 class _PublicConnection(HTTPConnection):
-    """Looks its host up once, and goes to an address of it if all of them are public."""
+    """Looks its host up once, and connects to one of the addresses if all of them are public."""
 
-    # urllib3's own SOCKS connection overrides the same method. One answer serves the check and the
-    # connection, so a name server that changes it in between changes nothing.
+    # urllib3's own SOCKS connection overrides the same method. The check and the connection use one
+    # answer, so a name server that changes it in between changes nothing.
     def _new_conn(self) -> socket.socket:
         try:
-            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+            hits = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
-            raise _unknown_host() from None
-        if not all(_is_public(str(address[0])) for *_, address in found):
+            raise UrlError(_UNKNOWN_HOST, code="input_unreachable") from None
+        if not all(_is_public(str(address[0])) for *_, address in hits):
             problem = "its URL leads to a private address; give a public one"
-            raise _UrlError(problem, code="input_forbidden")
+            raise UrlError(problem, code="input_forbidden")
         failure = OSError("no address")
-        for family, kind, protocol, _, address in found:
+        for family, kind, protocol, _, address in hits:
             try:
                 return _connected(socket.socket(family, kind, protocol), address, self.timeout)
-            except OSError as error:  # nobody is there, or this machine has no IPv6
+            except OSError as error:  # nobody answers, or this machine has no IPv6
                 failure = error
         raise failure
 
@@ -74,8 +75,8 @@ class _PublicTLSPool(HTTPSConnectionPool):
     ConnectionCls = _PublicTLSConnection
 
 
-def _public_adapter() -> HTTPAdapter:
-    """An adapter that makes no connection but public ones."""
+def public_adapter() -> HTTPAdapter:
+    """An adapter that connects to public addresses only."""
     adapter = HTTPAdapter()
     adapter.poolmanager.pool_classes_by_scheme = {"http": _PublicPool, "https": _PublicTLSPool}
     return adapter
@@ -94,16 +95,16 @@ def _connected(
 
 
 def is_public_host(host: str) -> bool:
-    """Whether every address that ``host`` has now is out on the internet."""
+    """Whether all addresses that ``host`` has now are on the public internet."""
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        hits = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return False
-    return all(_is_public(str(address[0])) for *_, address in found)
+    return all(_is_public(str(address[0])) for *_, address in hits)
 
 
 def _is_public(address: str) -> bool:
-    """Whether ``address`` is out on the internet, and no other address in disguise."""
+    """Whether ``address`` is on the public internet, and hides no other address."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    hidden = any(ip in network for network in _NOT_PUBLIC if network.version == ip.version)
-    return ip.is_global and not (ip.is_multicast or hidden)
+    excluded = any(ip in network for network in _NOT_PUBLIC if network.version == ip.version)
+    return ip.is_global and not (ip.is_multicast or excluded)

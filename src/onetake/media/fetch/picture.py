@@ -1,39 +1,42 @@
-"""A picture that a job gives."""
+"""A picture that a job brings."""
 
 import io
 import struct
+from pathlib import Path
 
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from onetake.media.fetch.source import MIN_SIDE, _kind, _read
+from onetake.media.fetch import MIN_SIDE
+from onetake.media.fetch.source import Expected, read_source
 from onetake.runtime.errors import JobError
 from onetake.runtime.settings import Settings
 
+DESCRIPTION = "a JPEG, PNG or WebP picture"
+MAX_BYTES = 32 << 20
 MAX_SIDE = 16384  # pixels
-
-
 MAX_PIXELS = 64_000_000
-
-
 FORMATS = ("JPEG", "PNG", "WEBP")
+# Pillow's own guard warns or raises by configuration; `_check_picture` is stricter.
+Image.MAX_IMAGE_PIXELS = None
 
 
-def load_image(source: str, field: str, settings: Settings) -> Image.Image:
+def load(source: str, field: str, settings: Settings, folder: Path) -> Image.Image:
     """The picture that ``source`` names, upright, RGB, 8 bits; transparency becomes white.
 
     Raises:
-        JobError: it cannot be had, is no picture of a known kind, or is too large.
+        JobError: it cannot be fetched, is no picture of a known format, or is too large.
     """
-    return _decode(_read(source.strip(), field, settings), field)
+    del folder  # a picture stays in memory
+    return _decode(read_source(source, Expected(field, DESCRIPTION, MAX_BYTES), settings), field)
 
 
 def _decode(data: bytes, field: str) -> Image.Image:
     if data[:512].lstrip().lower().startswith((b"<!doctype", b"<html")):
-        raise JobError(field, f"is a web page; give {_kind(field)}")
+        raise JobError(field, f"is a web page; give {DESCRIPTION}")
     try:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        raise JobError(field, f"is not {_kind(field)}") from None
+        raise JobError(field, f"is not {DESCRIPTION}") from None
     _check_picture(picture, field)
     try:
         return _upright_rgb(picture)
@@ -42,7 +45,7 @@ def _decode(data: bytes, field: str) -> Image.Image:
 
 
 def _check_picture(picture: Image.Image, field: str) -> None:
-    """By the header alone: nothing large is decoded."""
+    """Check the size by the header alone: nothing large is decoded."""
     if max(picture.size) > MAX_SIDE or picture.width * picture.height > MAX_PIXELS:
         raise JobError(
             field,
@@ -52,7 +55,7 @@ def _check_picture(picture: Image.Image, field: str) -> None:
     if min(picture.size) < MIN_SIDE:
         problem = f"has {picture.width}x{picture.height} pixels; {MIN_SIDE} a side are the fewest"
         raise JobError(field, problem)
-    # A phone's JPEG may carry a second picture (depth, HDR gain): MPO, of which the first counts.
+    # A phone's JPEG may carry a second picture (depth, HDR gain), an MPO: its first one is used.
     if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
         raise JobError(field, "is animated; give a still picture")
 
@@ -61,10 +64,10 @@ def _upright_rgb(picture: Image.Image) -> Image.Image:
     picture.load()
     try:
         upright = ImageOps.exif_transpose(picture)
-    except (OSError, SyntaxError, ValueError, TypeError, struct.error):  # damaged EXIF is no EXIF
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error):  # damaged EXIF is ignored
         upright = picture
     upright = _to_srgb(upright)
-    if upright.mode.startswith("I"):  # 16 bits a channel, which convert() would clip, not scale
+    if upright.mode.startswith("I"):  # 16 bits a channel, which convert() clips and does not scale
         upright = upright.point(lambda level: level / 256).convert("L")
     if upright.has_transparency_data:
         white = Image.new("RGBA", upright.size, "white")

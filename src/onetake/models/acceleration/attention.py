@@ -17,22 +17,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from onetake.models.acceleration import Effect
 from onetake.models.acceleration.compiled import refusal
 from onetake.models.acceleration.linears import GUARDED, Kind, Suits
-from onetake.models.spec import VideoModel
+from onetake.models.quantisation import LARGEST, quantise
+from onetake.models.spec import TunableModel
 
 # Queries, keys and values (batch, tokens, heads, width) to the same shape and dtype.
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 _QUERY_BLOCK, _KEY_BLOCK = 128, 64  # tokens that share a scale, as SageAttention's kernels have it
-_INT8, _E4M3 = 127.0, 448.0  # the largest value of each
+_E4M3 = LARGEST[torch.float8_e4m3fn]
 _ROWS = 1024  # queries at a time where it is computed in float32
 _FEWEST = 4096  # tokens that SageAttention gets: of fewer, those that fill up its last block count
 TRIED = 4170  # tokens that a kernel is tried with: no multiple of a block
 _GRAPHS = 32  # of cuDNN's, one for each number of tokens, as many as there are of compiled blocks
 _TRUSTED = 0.1  # its relative error on Gaussian noise at most; measured: 0.01 (int8), 0.06 (e4m3)
 
+EFFECT = Effect()
 
-def apply(model: VideoModel) -> str:
+
+def apply(model: TunableModel) -> str:
     """Change the inner blocks as suits the card, if its kernel is there and right."""
     card = torch.cuda.is_available()
     refused = card and refusal(model)
@@ -162,8 +166,8 @@ def _in_blocks(x: Tensor, block: int) -> Tensor:
     tokens = x.shape[-2]
     padded = functional.pad(x, (0, 0, 0, -tokens % block))
     blocks = padded.view(*x.shape[:-2], -1, block, x.shape[-1])
-    scale = blocks.abs().amax(dim=(-2, -1), keepdim=True).clamp_min(1e-12) / _INT8
-    return ((blocks / scale).round() * scale).view_as(padded)[..., :tokens, :]
+    levels, scale = quantise(blocks, torch.int8, (-2, -1))
+    return (levels.float() * scale).view_as(padded)[..., :tokens, :]
 
 
 def _e4m3(x: Tensor) -> Tensor:
@@ -173,9 +177,7 @@ def _e4m3(x: Tensor) -> Tensor:
 
 def _to_e4m3(x: Tensor) -> tuple[Tensor, Tensor]:
     """A tensor's levels and its one scale, float32 (1, 1, 1, 1)."""
-    scale = x.abs().amax().float().clamp_min(1e-12) / _E4M3
-    levels = (x.float() / scale).clamp(-_E4M3, _E4M3).to(torch.float8_e4m3fn)
-    return levels, scale.view(1, 1, 1, 1)
+    return quantise(x, torch.float8_e4m3fn, (0, 1, 2, 3))
 
 
 def _by_sage(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

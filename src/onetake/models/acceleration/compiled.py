@@ -13,12 +13,15 @@ from pathlib import Path
 
 import torch
 
-from onetake.models.spec import VideoModel
+from onetake.models.acceleration import Effect
+from onetake.models.spec import TunableModel
 
 _RECOMPILATIONS = 32  # sizes and lengths of jobs; torch's own 8 would fall back to none at all
 
+EFFECT = Effect()
 
-def apply(model: VideoModel) -> str:
+
+def apply(model: TunableModel) -> str:
     """Have them compiled when they first run."""
     refused = refusal(model)
     if refused:
@@ -44,7 +47,7 @@ def can_compile() -> bool:
     return True
 
 
-def refusal(model: VideoModel) -> str:
+def refusal(model: TunableModel) -> str:
     """Why blocks cannot be compiled here, or nothing."""
     if not torch.cuda.is_available():
         return "there is no GPU"

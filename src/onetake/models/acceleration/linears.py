@@ -15,18 +15,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from onetake.models.acceleration import Effect
 from onetake.models.acceleration.compiled import can_compile
-from onetake.models.spec import VideoModel
+from onetake.models.quantisation import quantise
+from onetake.models.spec import TunableModel
 
 Kind = Literal["int8", "fp8"]
-_LEVELS = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0}  # the largest value of each
 _DTYPES = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
 GUARDED = 1  # blocks at either end
 _ROWS = 17  # the fewest that the integer kernel takes on a card
 _AMPERE, _HOPPER = (8, 0), (9, 0)  # compute capabilities
 
+EFFECT = Effect(eight_bit=True)
 
-def apply(model: VideoModel) -> str:
+
+def apply(model: TunableModel) -> str:
     """Change the transformers as suits the card, if their weights are there."""
     card = torch.cuda.is_available()
     kind, reason = suits(torch.cuda.get_device_capability() if card else None)
@@ -73,7 +76,7 @@ class EightBitLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out) in the dtype of ``x``."""
-        rows, scale = _quantise(x.flatten(0, -2), self.weight.dtype)
+        rows, scale = quantise(x.flatten(0, -2), self.weight.dtype, 1)
         multiply = _integers if self.weight.dtype == torch.int8 else _floats
         return multiply(rows, scale, self).to(x.dtype).reshape(*x.shape[:-1], -1)
 
@@ -106,7 +109,7 @@ def _convert(layer: Any, kind: Kind) -> EightBitLinear:
         return EightBitLinear(weight, layer.scale.detach(), bias)
     if weight.dtype == torch.int8:
         weight = weight.float() * layer.scale.detach().float()[:, None]
-    levels, scale = _quantise(weight, dtype)
+    levels, scale = quantise(weight, dtype, 1)
     return EightBitLinear(levels, scale[:, 0], bias)
 
 
@@ -117,15 +120,6 @@ def _join_projections(attention: Any) -> None:
     attention.to_qkv = EightBitLinear(*joined)
     attention.fused_projections = True
     del attention.to_q, attention.to_k, attention.to_v
-
-
-def _quantise(rows: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Rows (n, in) to their levels of ``dtype`` and scales (n, 1), each by its largest value."""
-    largest = _LEVELS[dtype]
-    rows = rows.float()
-    scale = rows.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / largest
-    levels = (rows / scale).clamp(-largest, largest)
-    return (levels.round() if dtype == torch.int8 else levels).to(dtype), scale
 
 
 def _integers(rows: Tensor, scale: Tensor, layer: EightBitLinear) -> Tensor:

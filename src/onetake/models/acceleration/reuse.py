@@ -18,20 +18,23 @@ from typing import Any
 
 from torch import Tensor
 
-from onetake.models.acceleration.schedule import computed_steps, guided_steps
-from onetake.models.spec import VideoModel
+from onetake.models.acceleration import Effect
+from onetake.models.acceleration.schedule import computed_steps, forwards, guided_steps
+from onetake.models.spec import TunableModel
+
+EFFECT = Effect(forwards=forwards)
 
 
-def apply(model: VideoModel) -> str:
+def apply(model: TunableModel) -> str:
     """Let the transformers run for the steps of `computed_steps` and `guided_steps` alone."""
     for transformer in model.transformers:
         _reuse(transformer, model)
-    steps = model.spec.num_inference_steps
+    steps = model.spec.sampling.num_inference_steps
     run = len(computed_steps(steps)) + len(guided_steps(steps))
     return f"{run} of {2 * steps} forwards are run for {steps} steps"
 
 
-def _reuse(transformer: Any, model: VideoModel) -> None:
+def _reuse(transformer: Any, model: TunableModel) -> None:
     """Change a transformer in place; of two experts each goes on from velocities of its own."""
     kept = _Kept()
     stock: Callable[..., Any] = transformer.forward

@@ -27,8 +27,6 @@ def guided_steps(steps: int) -> list[int]:
     ]
 
 
-def forwards(steps: int, *, guided: bool, reuse: bool) -> int:
+def forwards(steps: int, guided: bool) -> int:  # noqa: FBT001 - the shape of `Effect.forwards`
     """Runs of the transformer for one segment."""
-    if not reuse:
-        return steps * (1 + guided)
     return len(computed_steps(steps)) + guided * len(guided_steps(steps))

@@ -13,12 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onetake.models.spec import VideoModel
+from onetake.models.acceleration import Effect
+from onetake.models.spec import TunableModel
 
 _Embedded = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
+EFFECT = Effect()
 
-def apply(model: VideoModel) -> str:
+
+def apply(model: TunableModel) -> str:
     """Change the model's transformers."""
     for transformer in model.transformers:
         deduplicate_timesteps(transformer)

@@ -16,11 +16,11 @@ from typing import Any
 from filelock import FileLock
 
 from onetake.models.spec import ModelSpec
-from onetake.models.weights.manifest import MANIFEST, UNKNOWN, Manifest, check_weights
+from onetake.models.weights.manifest import MANIFEST, UNKNOWN, WeightsManifest, check_weights
 from onetake.runtime.errors import SettingsError, StageError
+from onetake.runtime.units import GIB
 
-_GIB = 1 << 30
-_SPARE = _GIB // 4  # room that is left on the disk
+_SPARE = GIB // 4  # room that is left on the disk
 _WORKERS = 4
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 # All that loading reads; pictures and other formats of the same weights stay where they are.
@@ -37,7 +37,7 @@ def fetch(
     places: list[Path],
     token: str | None,
     on_progress: OnProgress,
-) -> tuple[Manifest, str]:
+) -> tuple[WeightsManifest, str]:
     """Bring ``spec`` to ``folder``; returns its manifest and where it came from.
 
     ``places`` are folders in diffusers' layout that may hold it, the first that does is copied.
@@ -63,10 +63,10 @@ def fetch(
         ) from error
 
 
-def _finished(spec: ModelSpec, folder: Path) -> Manifest | None:
+def _finished(spec: ModelSpec, folder: Path) -> WeightsManifest | None:
     """The manifest of a folder that is whole and of the right revision."""
     try:
-        manifest = Manifest.read(folder)
+        manifest = WeightsManifest.read(folder)
         if manifest is None or manifest.commit not in {spec.revision, UNKNOWN}:
             return None
         check_weights(folder)
@@ -77,7 +77,7 @@ def _finished(spec: ModelSpec, folder: Path) -> Manifest | None:
 
 def _fetch(
     spec: ModelSpec, folder: Path, places: list[Path], token: str | None, on_progress: OnProgress
-) -> tuple[Manifest, str]:
+) -> tuple[WeightsManifest, str]:
     partial = folder.with_name(f".{folder.name}.partial")
     partial.mkdir(exist_ok=True)
     # 1. The files, from the first place that has them.
@@ -102,7 +102,7 @@ def _fetch(
     about = {"model": spec.name, "repo_id": spec.repo_id, "revision": revision}
     if folder.name != spec.name:
         about["form"] = folder.name.removeprefix(f"{spec.name}-")
-    manifest = Manifest.describe(partial, on_bytes, **about)
+    manifest = WeightsManifest.describe(partial, on_bytes, **about)
     _compare(spec, partial, manifest, expected)
     try:
         check_weights(partial)
@@ -122,7 +122,7 @@ def _copy(
     spec: ModelSpec, place: Path, partial: Path, on_progress: OnProgress
 ) -> tuple[str, dict[str, str]]:
     """Copy a folder's files; returns its revision and the hashes that are known beforehand."""
-    known = Manifest.read(place)
+    known = WeightsManifest.read(place)
     if known and known.commit not in {spec.revision, UNKNOWN}:
         problem = f"the folder holds revision {known.revision[:12]}, not {spec.revision[:12]}"
         raise _failed(spec, f"{problem}; fetch it there again")
@@ -188,7 +188,9 @@ def _download(spec: ModelSpec, partial: Path, token: str | None) -> dict[str, st
     return {s.rfilename: s.lfs.sha256 for s in wanted if s.lfs}
 
 
-def _compare(spec: ModelSpec, partial: Path, manifest: Manifest, expected: dict[str, str]) -> None:
+def _compare(
+    spec: ModelSpec, partial: Path, manifest: WeightsManifest, expected: dict[str, str]
+) -> None:
     """Every file that has a known hash has it; one that has not is removed, to be fetched again."""
     wrong = [
         name
@@ -204,7 +206,7 @@ def _compare(spec: ModelSpec, partial: Path, manifest: Manifest, expected: dict[
 def _check_room(spec: ModelSpec, folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed + _SPARE > free:
-        sizes = f"{needed / _GIB:.1f} GiB are needed and {max(0, free - _SPARE) / _GIB:.1f} free"
+        sizes = f"{needed / GIB:.1f} GiB are needed and {max(0, free - _SPARE) / GIB:.1f} free"
         raise _failed(spec, f"{sizes}; give it a larger disk")
 
 

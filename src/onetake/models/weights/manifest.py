@@ -4,11 +4,11 @@ A folder that `fetch` or `quantise` made carries a manifest: every file's size a
 revision they are of. At boot sizes and headers are compared, in milliseconds; `verify` reads all.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any, Self
@@ -16,6 +16,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from onetake.runtime.errors import SettingsError
+from onetake.runtime.hashing import sha256_of
 
 MANIFEST = "manifest.json"
 ORIGINAL, INT8 = "original", "int8"  # forms of a model's weights
@@ -37,7 +38,7 @@ class FileRecord(BaseModel):
     sha256: str
 
 
-class Manifest(BaseModel):
+class WeightsManifest(BaseModel):
     """What a folder of weights holds; `files` by their paths in it."""
 
     model_config = ConfigDict(frozen=True)
@@ -94,7 +95,7 @@ def check_weights(folder: Path) -> None:
         SettingsError: a file is missing, cut off, of another revision or no safetensors file; it
             is named.
     """
-    manifest = Manifest.read(folder)
+    manifest = WeightsManifest.read(folder)
     if manifest:
         _check_sizes(folder, manifest)
     for file in _weight_files(folder):
@@ -111,7 +112,7 @@ def verify(folder: Path, on_bytes: Callable[[int], object]) -> int:
         SettingsError: `check_weights` fails, or a file's content is not what it was; it is named.
     """
     check_weights(folder)
-    manifest = Manifest.read(folder)
+    manifest = WeightsManifest.read(folder)
     known = (
         {folder / name: record.sha256 for name, record in manifest.files.items()}
         if manifest
@@ -128,16 +129,8 @@ def verify(folder: Path, on_bytes: Callable[[int], object]) -> int:
 def sha256_all(files: Iterable[Path], on_bytes: Callable[[int], object]) -> list[str]:
     """The hashes of files, several read at once."""
 
-    def hashed(file: Path) -> str:
-        digest = hashlib.sha256()
-        with file.open("rb", buffering=0) as opened:
-            while block := opened.read(_BLOCK):
-                digest.update(block)
-                on_bytes(len(block))
-        return digest.hexdigest()
-
     with ThreadPoolExecutor(_READERS) as readers:
-        return list(readers.map(hashed, files))
+        return list(readers.map(partial(sha256_of, on_bytes=on_bytes), files))
 
 
 def read_ahead(folder: Path) -> None:
@@ -161,7 +154,7 @@ def _files(folder: Path) -> list[Path]:
     )
 
 
-def _check_sizes(folder: Path, manifest: Manifest) -> None:
+def _check_sizes(folder: Path, manifest: WeightsManifest) -> None:
     for name, record in manifest.files.items():
         file = folder / name
         if not file.is_file():
@@ -221,3 +214,9 @@ def _json(file: Path, folder: Path) -> dict[str, Any]:
         name = file.relative_to(folder)
         raise SettingsError(_VARIABLE, f"{name} is damaged; {_AGAIN}") from None
     return content
+
+
+def is_int8(weights: Path) -> bool:
+    """Whether the folder holds the 8-bit form."""
+    manifest = WeightsManifest.read(weights)
+    return manifest is not None and manifest.form == INT8

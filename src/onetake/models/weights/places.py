@@ -7,7 +7,7 @@ from pathlib import Path
 from onetake.models.catalogue import DEFAULT_ON_GPU, MODELS, TINY
 from onetake.models.device import card_gib
 from onetake.models.spec import ModelSpec
-from onetake.models.weights.manifest import INT8, ORIGINAL, Manifest, read_ahead
+from onetake.models.weights.manifest import INT8, ORIGINAL, WeightsManifest, read_ahead
 from onetake.runtime.settings import Settings
 
 SMALL = f"-{INT8}"  # what the name of a folder with the 8-bit form ends with
@@ -29,7 +29,7 @@ def find_weights(spec: ModelSpec, settings: Settings, *, eight_bit: bool = False
     """
     places = weight_places(spec, settings)
     small = [place for place in places if place.name.endswith(SMALL)]
-    if small and (eight_bit or card_gib() < spec.streamed_gib):
+    if small and (eight_bit or card_gib() < spec.memory.streamed_gib):
         places = small
     return next(iter(places), None)
 
@@ -69,7 +69,7 @@ def weights_revision(weights: Path) -> str:
     The fingerprint reads names, sizes and both ends of each file: enough to tell two sets of
     weights apart without reading all of them.
     """
-    manifest = Manifest.read(weights)
+    manifest = WeightsManifest.read(weights)
     if manifest:
         form = "" if manifest.form == ORIGINAL else f"-{manifest.form}"
         return manifest.revision + form

@@ -1,23 +1,26 @@
 """The delivered size from the generated one: scaled to cover it and cropped about the centre.
 
-What extends a clip is stretched instead, as the clip's end was for the model, so that both meet.
+A take that extends a clip is stretched instead, as the clip's end was for the model: so both meet.
 """
-
-from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
 
-from onetake.jobs.plan import Plan
-from onetake.media.frames import FrameStream, cover, stretch
+from onetake.media.frames import cover, stretch
+from onetake.takes.context import FrameStage, TakeContext
+
+TIMED = "finish"
 
 
-def step(plan: Plan) -> Callable[[FrameStream], FrameStream] | None:
-    """Needed when the sizes differ."""
+def stage(context: TakeContext) -> FrameStage | None:
+    """Needed if the sizes differ."""
+    plan = context.plan
     if plan.size == plan.generated_size:
         return None
     scale = stretch if plan.extends else cover
-    return lambda frames: (
-        np.stack([np.asarray(scale(Image.fromarray(frame), plan.size)) for frame in batch])
-        for batch in frames
+    return FrameStage(
+        lambda frames: (
+            np.stack([np.asarray(scale(Image.fromarray(frame), plan.size)) for frame in batch])
+            for batch in frames
+        )
     )

@@ -4,23 +4,26 @@ A frame that falls on a generated one is that frame, bit for bit, so 24 to 12 fp
 frames. Two shots are never blended.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from fractions import Fraction
 
 import numpy as np
 
-from onetake.jobs.plan import Plan
 from onetake.media.frames import FrameBatch, FrameStream
+from onetake.takes.context import FrameStage, TakeContext
+
+TIMED = "finish"
 
 
-def step(plan: Plan) -> Callable[[FrameStream], FrameStream] | None:
-    """Needed when the rates differ."""
+def stage(context: TakeContext) -> FrameStage | None:
+    """Needed if the rates differ."""
+    plan = context.plan
     if plan.fps == plan.generated_fps:
         return None
     ratio = plan.generated_fps / plan.fps
     cuts = {s.start_frame for s in plan.segments[1:] if not s.overlap_frames}
     count = plan.num_frames - plan.given_frames
-    return lambda frames: _resample(frames, ratio, count, cuts)
+    return FrameStage(lambda frames: _resample(frames, ratio, count, cuts))
 
 
 def _resample(
@@ -31,21 +34,21 @@ def _resample(
     Frames on two sides of one of the ``cuts`` are not blended.
     """
     held: FrameBatch | None = None  # frames not yet passed, the first of them number `start`
-    start = made = 0
+    start = done = 0
     for batch in frames:
         held = batch if held is None else np.concatenate([held, batch])
         end = start + len(held)
         resampled = []
         # A frame exactly on the last one held needs no successor.
-        while made < count and made * ratio <= end - 1:
-            at = made * ratio
+        while done < count and done * ratio <= end - 1:
+            at = done * ratio
             if int(at) + 1 in cuts:
                 at = Fraction(int(at))
             resampled.append(_blend(held, at - start))
-            made += 1
+            done += 1
         if resampled:
             yield np.stack(resampled)
-        passed = min(int(made * ratio), end) - start
+        passed = min(int(done * ratio), end) - start
         held, start = held[passed:], start + passed
 
 

@@ -1,1 +1,1 @@
-"""What a take tells of where it came from, in its file and in its picture."""
+"""What shows where a take came from: in its file, in its pixels, beside it and in the log."""

@@ -1,4 +1,4 @@
-"""How one take is marked: over its frames, in its file, beside it. The policy says with what."""
+"""The marks of one take: in its frames, in its file and beside it, as the policy says."""
 
 import io
 import json
@@ -24,10 +24,10 @@ log = logging.getLogger("onetake")
 
 
 def signature_of(policy: Policy) -> Signature | None:
-    """What manifests are signed with; None if there are none.
+    """The certificate and key that sign C2PA manifests; None if the policy wants no manifests.
 
     Raises:
-        SettingsError: the operator's certificate or its key cannot be used.
+        SettingsError: the operator's certificate or key cannot be used.
     """
     marks = policy.marks
     if not marks.c2pa:
@@ -37,7 +37,7 @@ def signature_of(policy: Policy) -> Signature | None:
         return trial_signature()
     try:
         return read_signature(marks.certificate, marks.private_key)
-    except (OSError, ValueError, TypeError, IndexError) as error:
+    except (OSError, ValueError, TypeError) as error:
         problem = "marks.certificate and marks.private_key cannot be used"
         raise SettingsError(VARIABLE, problem, detail=str(error)) from error
 
@@ -49,19 +49,20 @@ class Marking:
         self, policy: Policy, signature: Signature | None, plan: Plan, revision: str,
         short_id: int | None,
     ) -> None:  # fmt: skip
-        """``short_id`` has 32 bits; None: there is no invisible mark."""
-        self._marks, self._signature = policy.marks, signature
+        """``short_id`` has 32 bits; None: no invisible mark."""
+        marks = self._marks = policy.marks
+        self._signature = signature
         self._applied: list[str] = []
         self.notes: list[str] = []
-        marks, self.short_id = self._marks, short_id
-        self._over = []
+        self._frame_marks: list[Callable[[FrameBatch], FrameBatch]] = []
         if marks.label or marks.logo:
-            self._over.append(Label(plan.size, words=marks.label, logo=marks.logo).over)
+            label = Label(plan.size, words=marks.label, logo=marks.logo)
+            self._frame_marks.append(label.over)
             self._applied.append("label")
-        if self.short_id is not None:
-            self._over.append(InvisibleMark(self.short_id, plan.size).embed)
+        if short_id is not None:
+            self._frame_marks.append(InvisibleMark(short_id, plan.size).embed)
             self._applied.append("invisible")
-        self.facts: dict[str, Any] = {
+        self._facts: dict[str, Any] = {
             "model": plan.model,
             "revision": revision,
             "profile": plan.profile,
@@ -71,43 +72,48 @@ class Marking:
                 {"num_frames": s.num_frames, "overlap_frames": s.overlap_frames, "seed": s.seed}
                 for s in plan.segments
             ],
-            **({"short_id": f"{self.short_id:08x}"} if self.short_id is not None else {}),
         }
+        if short_id is not None:
+            self._facts["short_id"] = f"{short_id:08x}"
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the encoder writes into the file; nothing of the prompt."""
+        """What the encoder writes into the file; it holds nothing of the prompt."""
         if not self._marks.metadata:
             return {}
-        about = {"generator": "Onetake", "digitalSourceType": SOURCE_TYPE, **self.facts}
-        del about["segments"]
-        return {"comment": json.dumps(about), "description": "AI-generated video"}
+        facts = self._described()
+        del facts["segments"]
+        return {"comment": json.dumps(facts), "description": "AI-generated video"}
 
     def over(self, frames: FrameStream) -> FrameStream:
-        """The frames with what is seen, or not seen, in them."""
+        """The frames with the visible and the invisible mark in them."""
         for batch in frames:
-            marked: FrameBatch = batch
-            for mark in self._over:
+            marked = batch
+            for mark in self._frame_marks:
                 marked = mark(marked)
             yield marked
 
     def finish(self, video: Path, sidecar: Path, ingredients: list[Ingredient]) -> None:
-        """Write the sidecar, and sign the written file, last of all.
+        """Write the sidecar, then sign the finished file.
 
-        What fails is noted: a finished take is not lost for it.
+        A mark that fails is noted; the take is not lost.
         """
         if self._marks.metadata:
             self._applied.append("metadata")
         if self._marks.sidecar:
-            about = {"generator": "Onetake", "digitalSourceType": SOURCE_TYPE, **self.facts}
-            self._try("sidecar", lambda: sidecar.write_text(json.dumps(about, indent=1)))
+            text = json.dumps(self._described(), indent=1)
+            self._try("sidecar", lambda: sidecar.write_text(text))
         if (signature := self._signature) is None:
             return
         if video.suffix[1:] not in FORMATS:
             self.notes.append(f"a {video.suffix[1:]} carries no C2PA manifest; ask for mp4")
             return
-        dated_by = self._marks.timestamp_url
-        self._try("c2pa", lambda: sign(video, self.facts, ingredients, signature, dated_by))
+        timestamp_url = self._marks.timestamp_url
+        self._try("c2pa", lambda: sign(video, self._facts, ingredients, signature, timestamp_url))
+
+    def _described(self) -> dict[str, Any]:
+        """The facts, with the words that say that the take is generated."""
+        return {"generator": "Onetake", "digitalSourceType": SOURCE_TYPE, **self._facts}
 
     def _try(self, mark: str, apply: Callable[[], object]) -> None:
         try:
@@ -119,24 +125,23 @@ class Marking:
             self._applied.append(mark)
 
     def summary(self, *, beside: bool) -> Marks:
-        """For the answer; ``beside``: whether files beside the video are delivered."""
+        """The marks in the answer; ``beside``: files beside the video are delivered too."""
         applied = sorted(mark for mark in self._applied if beside or mark != "sidecar")
-        signed = "c2pa" in applied
-        who = "operator" if self._marks.certificate else "test"
+        signer = "operator" if self._marks.certificate else "test"
         return Marks(
             applied=applied,
-            short_id=self.facts.get("short_id"),
-            certificate=who if signed else None,
+            short_id=self._facts.get("short_id"),
+            certificate=signer if "c2pa" in applied else None,
         )
 
 
 def draw_short_id(policy: Policy) -> int | None:
-    """32 bits for the frames of a take and of its parts; None if they are not marked."""
+    """A random id of 32 bits for a take and its parts; None if the policy wants no such mark."""
     return secrets.randbits(32) if policy.marks.invisible else None
 
 
 def picture_ingredient(title: str, frame: FrameBatch) -> Ingredient:
-    """A picture as it was used, uint8 RGB (height, width, 3)."""
-    written = io.BytesIO()
-    Image.fromarray(frame).save(written, "PNG")
-    return Ingredient(title, "image/png", written.getvalue())
+    """A picture as the take used it, uint8 RGB (height, width, 3)."""
+    content = io.BytesIO()
+    Image.fromarray(frame).save(content, "PNG")
+    return Ingredient(title, "image/png", content.getvalue())

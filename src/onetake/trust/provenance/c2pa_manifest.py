@@ -1,7 +1,7 @@
 """C2PA manifests: who made a video file, with what, and whether it was changed since.
 
-The manifest follows the C2PA specification 2.x; c2pa-python writes, signs and reads it. A copy
-without re-encoding drops it, so it is signed last.
+The manifest follows the C2PA specification 2.x; c2pa-python writes, signs and reads it. Copying the
+streams into a new file drops the manifest, so signing comes last.
 """
 
 import io
@@ -17,12 +17,12 @@ from onetake import __version__
 from onetake.trust.provenance.certificate import TEST_NAME, Signature
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-FACTS = "org.onetake.take"  # the assertion with what a take was made of
+FACTS = "org.onetake.take"  # the assertion that says how a take was made
 FORMATS = {"mp4": "video/mp4", "mov": "video/quicktime"}
-_SETTINGS = {"builder": {"thumbnail": {"enabled": False}}}  # no picture of an input in the file
+_SETTINGS = {"builder": {"thumbnail": {"enabled": False}}}  # the file shows no input picture
 NONE = "none: never there, or removed"
 _DAMAGED = "damaged: a manifest or its file cannot be read"
-# The UUIDs of C2PA's box in an MP4 and of the manifests in it: one is left if the other is damaged.
+# The UUIDs of C2PA's box in an MP4 and of the manifests in it: damage to one leaves the other.
 _TRACES = tuple(
     map(bytes.fromhex, ("d8fec3d61b0e483c92975828877ec481", "6332706100110010800000aa00389b71"))
 )
@@ -36,7 +36,7 @@ _PROBLEMS = {
 
 
 class Ingredient(NamedTuple):
-    """What a take was made from."""
+    """One thing that a take was made from, such as a picture."""
 
     title: str
     media_type: str
@@ -44,7 +44,7 @@ class Ingredient(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What a file's manifest says. ``problem`` is "" if nothing is wrong with it."""
+    """What the manifest of a file says. ``problem`` is "" if nothing is wrong with it."""
 
     problem: str
     signer: str  # "" without a manifest
@@ -84,9 +84,10 @@ def sign(
         )
         context = c2pa.Context(c2pa.Settings.from_dict(_SETTINGS))
         with c2pa.Builder(manifest, context) as builder:
-            for part in ingredients:
-                about = {"title": part.title, "relationship": "inputTo"}
-                builder.add_ingredient(about, part.media_type, io.BytesIO(part.content))
+            for ingredient in ingredients:
+                description = {"title": ingredient.title, "relationship": "inputTo"}
+                content = io.BytesIO(ingredient.content)
+                builder.add_ingredient(description, ingredient.media_type, content)
             builder.sign_file(video, signed, c2pa.Signer.from_info(information))
     except c2pa.C2paError as error:
         signed.unlink(missing_ok=True)
@@ -97,13 +98,13 @@ def sign(
 def read(video: Path, anchors: str = "") -> Finding:
     """What the manifest of ``video`` says, and whether it holds.
 
-    ``anchors``: certificates, PEM, under which the signer's must be; without any every signer's is
-    foreign.
+    ``anchors``: PEM certificates. The signer's certificate must be under one of them; without
+    anchors every signer is foreign.
 
     Raises:
         ValueError: there is no certificate in ``anchors``.
     """
-    # What a file names elsewhere is not fetched.
+    # A manifest elsewhere, which the file may name, is not fetched.
     settings = {"verify": {"verify_trust": True, "remote_manifest_fetch": False}}
     trust = {"trust": {"user_anchors": anchors}} if anchors else {}
     try:
@@ -113,33 +114,36 @@ def read(video: Path, anchors: str = "") -> Finding:
     media_type = FORMATS.get(video.suffix[1:], "video/mp4")
     try:
         with video.open("rb") as opened, c2pa.Reader(media_type, opened, context=context) as reader:
-            told = json.loads(reader.json())
+            report = json.loads(reader.json())
     except c2pa.C2paError as error:
         return Finding(NONE if _is_none(video, error) else _DAMAGED, "", is_test=False, facts={})
-    active = told["manifests"].get(told.get("active_manifest"))
+    active = report["manifests"].get(report.get("active_manifest"))
     if active is None:
         return Finding(_DAMAGED, "", is_test=False, facts={})
-    assertions = {part["label"]: part["data"] for part in active.get("assertions", [])}
+    assertions = {entry["label"]: entry["data"] for entry in active.get("assertions", [])}
     signer = active.get("signature_info", {}).get("common_name") or ""
-    codes = [status["code"] for status in told.get("validation_status", [])]
+    codes = [status["code"] for status in report.get("validation_status", [])]
     facts = assertions.get(FACTS)
-    found = facts if isinstance(facts, dict) else {}
-    return Finding(_problem(codes), signer, signer == TEST_NAME, found)
+    facts = facts if isinstance(facts, dict) else {}
+    return Finding(_problem(codes), signer, signer == TEST_NAME, facts)
 
 
 def _is_none(video: Path, error: c2pa.C2paError) -> bool:
-    """Whether no manifest was ever in a file, for all that it shows; else it is damaged."""
+    """Whether the file shows no trace of a manifest; if it shows one, the manifest is damaged."""
     if video.stat().st_size == 0:
         return True
-    with video.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as held:
-        if any(held.find(trace) >= 0 for trace in _TRACES):
+    with (
+        video.open("rb") as opened,
+        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        if any(content.find(trace) >= 0 for trace in _TRACES):
             return False
-        is_mp4 = held[4:8] == b"ftyp"  # c2pa reads no other container of ours
+        is_mp4 = content[4:8] == b"ftyp"  # c2pa reads no other container of ours
     return isinstance(error, c2pa.C2paError.ManifestNotFound) or not is_mp4
 
 
 def _problem(codes: list[str]) -> str:
-    """The gravest of C2PA's validation codes in words."""
+    """The most serious of C2PA's validation codes, in words."""
     if any(sign in code for code in codes for sign in _MISMATCH):
         return "altered: the file was changed after it was signed"
     for code, words in _PROBLEMS.items():

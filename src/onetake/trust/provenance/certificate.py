@@ -1,4 +1,4 @@
-"""Certificates that sign manifests: the operator's, or one for tests that says what it is."""
+"""Certificates that sign manifests: the operator's, or one for tests whose name says so."""
 
 import datetime as dt
 from functools import cache
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 TEST_NAME = "Onetake test certificate, proves nothing"
-_LIFE = dt.timedelta(days=365)
+_LIFETIME = dt.timedelta(days=365)
 
 
 class Signature(NamedTuple):
@@ -22,10 +22,12 @@ class Signature(NamedTuple):
 
 
 def read_signature(chain: Path, key: Path) -> Signature:
-    """The operator's.
+    """The operator's certificate chain and key.
 
     Raises:
-        OSError: a file cannot be read; ValueError: it is no PEM, or the two do not belong together.
+        OSError: a file cannot be read.
+        ValueError: a file is not PEM, or the key is not the leaf's.
+        TypeError: the key needs a password.
     """
     signature = Signature(chain.read_text(), key.read_text())
     leaf = x509.load_pem_x509_certificates(signature.chain.encode())[0]
@@ -38,16 +40,16 @@ def read_signature(chain: Path, key: Path) -> Signature:
 
 
 def trial_signature() -> Signature:
-    """One of this process's own, under a root of its own; its name says that it is for tests."""
+    """A test certificate, made for this process under a root of its own."""
     return make_signature(TEST_NAME)
 
 
 @cache
-def make_signature(name: str, life: dt.timedelta = _LIFE) -> Signature:
-    """A new P-256 leaf under a new root, as C2PA's certificate profile has them, from now on."""
+def make_signature(name: str, lifetime: dt.timedelta = _LIFETIME) -> Signature:
+    """A new P-256 leaf under a new root, valid from now, as C2PA's certificate profile wants."""
     root_key, leaf_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    root = _certificate(f"{name} (root)", f"{name} (root)", root_key, root_key, life)
-    leaf = _certificate(name, f"{name} (root)", leaf_key, root_key, life)
+    root = _certificate(f"{name} (root)", f"{name} (root)", root_key, root_key, lifetime)
+    leaf = _certificate(name, f"{name} (root)", leaf_key, root_key, lifetime)
     chain = b"".join(c.public_bytes(serialization.Encoding.PEM) for c in (leaf, root))
     key = leaf_key.private_bytes(
         serialization.Encoding.PEM,
@@ -62,7 +64,7 @@ def _certificate(
     issuer: str,
     key: ec.EllipticCurvePrivateKey,
     signer: ec.EllipticCurvePrivateKey,
-    life: dt.timedelta,
+    lifetime: dt.timedelta,
 ) -> x509.Certificate:
     names = [
         x509.Name(
@@ -80,7 +82,7 @@ def _certificate(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(minutes=5))  # clocks differ
-        .not_valid_after(now + life)
+        .not_valid_after(now + lifetime)
         .add_extension(x509.BasicConstraints(ca=is_root, path_length=None), critical=True)
         .add_extension(_usage(is_root=is_root), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

@@ -1,4 +1,4 @@
-"""What everybody can see: words or a logo in the lower right corner of every frame."""
+"""The visible mark: words or a logo in the lower right corner of every frame."""
 
 from pathlib import Path
 
@@ -7,38 +7,41 @@ from PIL import Image, ImageDraw, ImageFont
 
 from onetake.media.frames import FrameBatch
 
-_HEIGHT, _MARGIN = 1 / 24, 1 / 40  # of the shorter side
+_HEIGHT, _MARGIN = 1 / 24, 1 / 40  # of the shorter side of the frame
 _OPACITY = 0.75
 
 
 class Label:
-    """A picture with transparency, blended over frames of one size."""
+    """A partly transparent picture, blended over frames of one size."""
 
     def __init__(self, size: tuple[int, int], *, words: str = "", logo: Path | None = None) -> None:
-        """For frames of ``size`` (width, height); ``words``, or a PNG at most a quarter wide."""
-        short = min(size)
-        height = max(9, round(short * _HEIGHT))
-        picture = _scaled(logo, 2 * height, size[0] // 4) if logo else _written(words, height)
+        """For frames of ``size`` (width, height): ``words``, or a PNG file.
+
+        A logo is at most a quarter as wide as the frame.
+        """
+        shorter = min(size)
+        height = max(9, round(shorter * _HEIGHT))
+        picture = _scaled(logo, 2 * height, size[0] // 4) if logo else _drawn(words, height)
         picture.thumbnail(size)
-        margin = round(short * _MARGIN)
+        margin = round(shorter * _MARGIN)
         right, bottom = size[0] - margin, size[1] - margin
         self._left = max(0, right - picture.width)
         self._top = max(0, bottom - picture.height)
         pixels = np.asarray(picture, np.float32)
         self._alpha = pixels[..., 3:] / 255 * (1 if logo else _OPACITY)
-        self._light = pixels[..., :3] * self._alpha
+        self._colour = pixels[..., :3] * self._alpha
 
     def over(self, frames: FrameBatch) -> FrameBatch:
-        """Frames uint8 [n, height, width, 3] with it on them."""
+        """A copy of the frames, uint8 [n, height, width, 3], with the label on them."""
         marked = frames.copy()
         height, width = self._alpha.shape[:2]
-        part = marked[:, self._top : self._top + height, self._left : self._left + width]
-        part[:] = (part * (1 - self._alpha) + self._light + 0.5).astype(np.uint8)
+        corner = marked[:, self._top : self._top + height, self._left : self._left + width]
+        corner[:] = (corner * (1 - self._alpha) + self._colour + 0.5).astype(np.uint8)
         return marked
 
 
-def _written(words: str, height: int) -> Image.Image:
-    """White words with a dark edge, so that they are read on any ground."""
+def _drawn(words: str, height: int) -> Image.Image:
+    """White words with a dark edge, which can be read on any ground."""
     font = ImageFont.load_default(height)
     edge = max(1, height // 12)
     box = font.getbbox(words, stroke_width=edge)
@@ -51,6 +54,7 @@ def _written(words: str, height: int) -> Image.Image:
 
 
 def _scaled(logo: Path, height: int, width: int) -> Image.Image:
+    """The logo in its own ratio, within these sides."""
     picture = Image.open(logo).convert("RGBA")
     factor = min(height / picture.height, width / picture.width)
     size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))

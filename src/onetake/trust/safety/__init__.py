@@ -1,1 +1,1 @@
-"""Checks of prompts and pictures, with weights that ship in packages."""
+"""Checks of prompts and pictures. Their weights ship in packages, so nothing is downloaded."""

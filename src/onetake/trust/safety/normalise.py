@@ -1,6 +1,6 @@
-"""What a prompt reads as, under the ways in which words are hidden from lists.
+"""The readings of a prompt: what it says once the tricks that hide words are undone.
 
-Hidden words are undone, not guessed at: compatibility forms and accents (Unicode TR15), invisible
+Tricks are undone, not guessed at: compatibility forms and accents (Unicode TR15), invisible
 characters, letters of other scripts that look alike (Unicode TR39, by `confusable_homoglyphs`),
 digits and signs for letters, letters set apart, letters repeated.
 """
@@ -10,18 +10,18 @@ import unicodedata
 
 from confusable_homoglyphs import confusables
 
-RUN = "\ue000"  # before letters that were spaced out, whose words cannot be told apart
+RUN = "\ue000"  # put before spaced letters: nothing shows where one of their words ends
 CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # kana, Han, Hangul: written without spaces
-# Unicode's Default_Ignorable_Code_Point, of which Hangul's fillers are letters, and the signs of
-# trade marks, which NFKC makes letters of.
-_UNREAD = re.compile(
+# Unicode's Default_Ignorable_Code_Point (Hangul's fillers are letters among them) and the signs of
+# trade marks, which NFKC turns into letters.
+_INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff\u2120\u2122]+"
 )
-_SIGNS = str.maketrans("0134578@$!|+€", "oieastbasilte")
-# A sign stands for a letter only beside one: "24" and "stop!" stay as they are.
-_HIDDEN = re.compile(r"(?=\S*[^\W\d_])[\w@$|+€]*(?:!(?=\w)[\w@$|+€]*)*")
+_LETTERS_OF_SIGNS = str.maketrans("0134578@$!|+€", "oieastbasilte")
+# A sign stands for a letter only beside a letter: "24" and "stop!" stay as they are.
+_WITH_SIGNS = re.compile(r"(?=\S*[^\W\d_])[\w@$|+€]*(?:!(?=\w)[\w@$|+€]*)*")
 _APART = re.compile(r"(?<![^\W_])[^\W_](?:(?:[^\w\s]|_)[^\W_](?![^\W_])){2,}")
 _SPACED = re.compile(r"(?<![^\W_])[^\W_](?:\s[^\W_](?![^\W_])){3,}")
 _WITHIN = re.compile(r"(?<=[^\W_])[^\w\s]+(?=[^\W_])|(?<=[^\W_])_+(?=[^\W_])")
@@ -31,14 +31,14 @@ _REPEATED = re.compile(r"([^\W\d_])\1{2,}")
 
 
 def _look_alikes() -> dict[int, str]:
-    """Every letter that looks like one of ASCII, and that one."""
+    """Each letter that looks like an ASCII letter, with that letter."""
     table = {}
-    for letter, others in confusables.confusables_data.items():
+    for letter, entries in confusables.confusables_data.items():
         if len(letter) == 1 and not letter.isascii():
-            alike = [o["c"] for o in others if len(o["c"]) == 1 and o["c"].isascii()]
-            letters = [c for c in alike if c.isalpha()]
-            if letters:
-                table[ord(letter)] = letters[0].lower()
+            shapes = [entry["c"] for entry in entries]
+            alike = [c for c in shapes if len(c) == 1 and c.isascii() and c.isalpha()]
+            if alike:
+                table[ord(letter)] = alike[0].lower()
     return table
 
 
@@ -46,48 +46,49 @@ _LOOK_ALIKES = _look_alikes()
 
 
 def plain(text: str) -> str:
-    """One form for what Unicode can write in several: lower case, no accents, nothing invisible."""
-    composed = unicodedata.normalize("NFKC", _UNREAD.sub("", text))
-    seen = "".join(
+    """One form of what Unicode can write in several: lower case, no accents, nothing invisible."""
+    composed = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
+    visible = "".join(
         c
-        for c in _UNREAD.sub("", composed)
+        for c in _INVISIBLE.sub("", composed)
         if unicodedata.category(c) not in {"Cf", "Cc"} or c.isspace()
     )
-    apart = unicodedata.normalize("NFKD", seen.casefold().replace("\u2019", "'"))
-    # Elsewhere than after a Latin letter a mark makes another letter of it.
-    bare = _ACCENTS.sub(r"\1", apart)
-    return " ".join(unicodedata.normalize("NFC", bare).split())
+    decomposed = unicodedata.normalize("NFKD", visible.casefold().replace("\u2019", "'"))
+    # Only Latin letters lose their marks: in other scripts a mark makes a different letter.
+    without_accents = _ACCENTS.sub(r"\1", decomposed)
+    return " ".join(unicodedata.normalize("NFC", without_accents).split())
 
 
 def readings(text: str) -> list[str]:
-    """The ways to read ``text``, plain first; few, and each once."""
+    """The few ways to read ``text``, each once, the plain one first."""
     first = plain(text)
-    found = [first, _together(first), _together(_latin(first)), undone(text)]
+    forms = [first, _rejoined(first), _rejoined(_in_latin(first)), revealed(text)]
     for times in (1, 2):
-        found += [unrepeated(each, times) for each in found[:4]]
-    return list(dict.fromkeys(found))
+        forms += [without_repeats(form, times) for form in forms[:4]]
+    return list(dict.fromkeys(forms))
 
 
-def unrepeated(text: str, times: int = 1) -> str:
-    """``text`` with a letter that stands there more than twice in a row written ``times`` times."""
+def without_repeats(text: str, times: int = 1) -> str:
+    """``text`` with a letter that comes three times or more in a row written ``times`` times."""
     return _REPEATED.sub(r"\1" * times, text)
 
 
-def undone(text: str) -> str:
-    """``text`` with everything undone that hides words."""
-    letters = _HIDDEN.sub(lambda word: word[0].translate(_SIGNS), _latin(plain(text)))
-    return _together(letters)
+def revealed(text: str) -> str:
+    """``text`` with every trick undone but repeated letters."""
+    latin = _in_latin(plain(text))
+    letters = _WITH_SIGNS.sub(lambda word: word[0].translate(_LETTERS_OF_SIGNS), latin)
+    return _rejoined(letters)
 
 
-def _latin(text: str) -> str:
+def _in_latin(text: str) -> str:
     return text.translate(_LOOK_ALIKES)
 
 
-def _together(text: str) -> str:
-    """Letters that were set apart, in one word again."""
-    words = _WITHIN.sub("", _APART.sub(_joined, _CJK_APART.sub("", text)))
-    return _SPACED.sub(lambda letters: RUN + _joined(letters), words)
+def _rejoined(text: str) -> str:
+    """``text`` with letters that were set apart put into one word again."""
+    words = _WITHIN.sub("", _APART.sub(_letters_of, _CJK_APART.sub("", text)))
+    return _SPACED.sub(lambda letters: RUN + _letters_of(letters), words)
 
 
-def _joined(letters: re.Match[str]) -> str:
+def _letters_of(letters: re.Match[str]) -> str:
     return "".join(c for c in letters[0] if c.isalnum())

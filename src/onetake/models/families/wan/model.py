@@ -2,101 +2,36 @@
 
 Denoising is the stock `WanPipeline` (text) and `WanImageToVideoPipeline` (context). What is ours:
 any 4j+1 frames of context instead of one image, and a decoder that hands out each latent's frames
-as they are made. Both give what the stock code gives, which tests/test_wan.py compares.
+as they are made. Both give what the stock code gives, which tests/models/test_wan.py compares.
 
 Not covered: image-to-video models that read their image by other ways (Wan 2.1, A14B).
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import UniPCMultistepScheduler, WanImageToVideoPipeline, WanPipeline
-from diffusers.hooks import apply_group_offloading
+from diffusers import UniPCMultistepScheduler, WanPipeline
 from diffusers.models.transformers.transformer_wan import WanAttnProcessor
-from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from onetake.media.frames import FrameBatch
+from onetake.models.families.wan.card import device_errors, fits, stream
+from onetake.models.families.wan.context import ContextPipeline, latent_statistics
 from onetake.models.families.wan.decoder import StreamingDecoder
 from onetake.models.families.wan.few_steps import FewStepScheduler
-from onetake.models.families.wan.int8 import is_int8
 from onetake.models.families.wan.loading import load_pipeline
 from onetake.models.placement import RESIDENT, STREAMED, TEXT_STREAMED
 from onetake.models.spec import DenoiseRequest, ModelSpec
-from onetake.runtime.errors import DeviceError
+from onetake.models.weights.manifest import is_int8
+from onetake.runtime.units import GIB
 
-GIB = 1 << 30
 _EMBEDDINGS = 32  # prompts remembered, 4 MB each
 _TILE_LATENTS = 16  # latents that 256 px take
-
-
-class _ContextPipeline(WanImageToVideoPipeline):  # type: ignore[misc]  # diffusers is untyped
-    """Image-to-video that starts from 4j+1 frames instead of one, and may end on a given one.
-
-    The frames are encoded together and their j+1 latents pinned at every step with timestep 0, as
-    the stock pipeline does with its single one. The last latent is that of the last frame held
-    still.
-    """
-
-    context: torch.Tensor | None = None  # (1, 3, 4j+1, h, w) in [-1, 1], set before each call
-    last_frame: torch.Tensor | None = None  # (1, 3, 1, h, w)
-    context_noise = 0.0  # on the context's latents, in standard deviations
-
-    def prepare_latents(  # noqa: PLR0913, PLR0917 - the stock signature
-        self,
-        image: torch.Tensor,
-        batch_size: int,
-        num_channels_latents: int,
-        height: int,
-        width: int,
-        num_frames: int,
-        dtype: torch.dtype,
-        device: torch.device,
-        generator: torch.Generator,
-        latents: torch.Tensor | None = None,
-        last_image: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(noise, condition, mask), the first two (1, z, f, h, w), the mask 0 where pinned."""
-        del image, batch_size, latents, last_image  # the context says all of it
-        context, self.context = self.context, None  # not kept until the next segment
-        last_frame, self.last_frame = self.last_frame, None
-        if context is None:
-            raise ValueError("set context before the call")
-        shape = (
-            1,
-            num_channels_latents,
-            (num_frames - 1) // self.vae_scale_factor_temporal + 1,
-            height // self.vae_scale_factor_spatial,
-            width // self.vae_scale_factor_spatial,
-        )
-        noise = randn_tensor(shape, generator=generator, device=device, dtype=dtype)
-        condition = torch.zeros_like(noise)
-        mask = torch.ones(1, 1, *shape[2:], dtype=dtype, device=device)
-        encoded = self._encode(context, noise)
-        if self.context_noise:
-            faint = randn_tensor(encoded.shape, generator=generator, device=device, dtype=dtype)
-            encoded = encoded + self.context_noise * faint
-        pinned = encoded.shape[2]
-        condition[:, :, :pinned] = encoded
-        mask[:, :, :pinned] = 0
-        if last_frame is not None:
-            still = last_frame.expand(-1, -1, 1 + self.vae_scale_factor_temporal, -1, -1)
-            condition[:, :, -1:] = self._encode(still, noise)[:, :, -1:]
-            mask[:, :, -1:] = 0
-        return noise, condition, mask
-
-    def _encode(self, frames: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        """Normalised latents of frames (1, 3, 4j+1, h, w) in [-1, 1]."""
-        frames = frames.to(like.device, self.vae.dtype)
-        latents: torch.Tensor = self.vae.encode(frames).latent_dist.mode().to(like.dtype)
-        mean, std = _latent_statistics(self.vae, like.device)
-        return (latents - mean) / std
 
 
 class WanModel:
@@ -115,7 +50,7 @@ class WanModel:
         self.pipeline = pipeline
         self.transformers = _transformers(pipeline)
         self.decoder = StreamingDecoder(pipeline.vae)
-        self._context = _ContextPipeline(**pipeline.components, expand_timesteps=True)
+        self._context = ContextPipeline(**pipeline.components, expand_timesteps=True)
         for stock in (self.pipeline, self._context):
             stock.set_progress_bar_config(disable=True)
         self._embeddings: OrderedDict[str, torch.Tensor] = OrderedDict()
@@ -124,7 +59,7 @@ class WanModel:
         """Not before the model is tuned: a technique that changes a forward would undo it."""
         waiting, self._to_stream = self._to_stream, ()
         for module in waiting:
-            _stream(module, self._device)
+            stream(module, self._device)
 
     def denoise(self, request: DenoiseRequest, on_step: Callable[[int], None]) -> torch.Tensor:
         """See `VideoModel.denoise`."""
@@ -133,8 +68,8 @@ class WanModel:
         scheduler: Any = UniPCMultistepScheduler.from_config(
             self.pipeline.scheduler.config, flow_shift=request.flow_shift
         )
-        if self.spec.sigmas:
-            scheduler = FewStepScheduler(self.spec.sigmas, stock["generator"])
+        if self.spec.sampling.sigmas:
+            scheduler = FewStepScheduler(self.spec.sampling.sigmas, stock["generator"])
 
         def after_step(_pipeline: Any, step: int, _timestep: Any, kwargs: Any) -> Any:
             on_step(step)
@@ -151,7 +86,7 @@ class WanModel:
             asked["image"] = Image.fromarray(request.context[0])
         # A scheduler keeps the history of its steps: each segment has its own.
         self.pipeline.scheduler = self._context.scheduler = scheduler
-        with torch.no_grad(), _device_errors():
+        with torch.no_grad(), device_errors():
             if request.guidance_scale > 1:
                 asked["negative_prompt_embeds"] = self._embed(request.negative_prompt)
             latents: torch.Tensor = pipeline(
@@ -170,7 +105,7 @@ class WanModel:
             self._embeddings[prompt] = self.pipeline.encode_prompt(
                 prompt,
                 do_classifier_free_guidance=False,
-                max_sequence_length=self.spec.max_sequence_length,
+                max_sequence_length=self.spec.sampling.max_sequence_length,
                 device=self._device,
             )[0]
         self._embeddings.move_to_end(prompt)
@@ -183,12 +118,12 @@ class WanModel:
         self._begin_to_stream()
         if self.placement in {RESIDENT, TEXT_STREAMED}:
             if self.placement == RESIDENT:
-                _stream(self.pipeline.text_encoder, self._device)
+                stream(self.pipeline.text_encoder, self._device)
             for transformer in self.transformers:
                 for block in transformer.blocks:
                     block._compiled_call_impl = None  # noqa: SLF001 - no graph takes weights in turn
                     block.attn1.set_processor(WanAttnProcessor())  # 8 bits uncompiled take more
-                _stream(transformer, self._device)
+                stream(transformer, self._device)
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()  # of the weights that were on the card
             self.placement = STREAMED
@@ -206,27 +141,27 @@ class WanModel:
     def _decode_tiles(self, latents: torch.Tensor) -> Iterator[FrameBatch]:
         """The stock's tiles, all frames at once: least of the card's memory, more of the host's."""
         vae = self.pipeline.vae
-        mean, std = _latent_statistics(vae, latents.device)
+        mean, std = latent_statistics(vae, latents.device)
         # The stock's 256 px with strides of 192, but smaller than the picture in any case.
         side = 256 if min(latents.shape[-2:]) > _TILE_LATENTS else 64
         vae.enable_tiling(side, side, side * 3 // 4, side * 3 // 4)
         try:
-            with torch.no_grad(), _device_errors():
+            with torch.no_grad(), device_errors():
                 decoded = vae.decode((latents * std + mean).to(self._device, vae.dtype)).sample
                 decoded = decoded.cpu()
         finally:
             vae.disable_tiling()
             vae.clear_cache()
         first, rest = decoded[:, :, :1], decoded[:, :, 1:]
-        for batch in (first, *rest.split(self.spec.frame_step, dim=2)):
+        for batch in (first, *rest.split(self.spec.segment.frame_step, dim=2)):
             yield _frames(batch)
 
     def _decode_whole(self, latents: torch.Tensor) -> Iterator[FrameBatch]:
         vae = self.pipeline.vae
-        mean, std = _latent_statistics(vae, latents.device)
+        mean, std = latent_statistics(vae, latents.device)
         decoded = self.decoder.frames((latents * std + mean).to(self._device, vae.dtype))
         while True:
-            with torch.no_grad(), _device_errors():
+            with torch.no_grad(), device_errors():
                 batch = next(decoded, None)
                 if batch is None:
                     return
@@ -256,21 +191,26 @@ class WanModel:
         """See `VideoModel.count_tokens`."""
         return len(self.pipeline.tokenizer(prompt).input_ids)
 
+    def reset_peak(self) -> None:
+        """See `VideoModel.reset_peak`."""
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+
     def peak_gib(self) -> float | None:
         """See `VideoModel.peak_gib`."""
         if self._device.type != "cuda":
             return None
-        peak = torch.cuda.max_memory_reserved(self._device) / GIB
-        torch.cuda.reset_peak_memory_stats(self._device)
-        return peak
+        return torch.cuda.max_memory_reserved(self._device) / GIB
 
 
 def stock_arguments(spec: ModelSpec, request: DenoiseRequest) -> dict[str, Any]:
     """What a request is to diffusers' pipelines, but for its text and its context."""
     experts = {}
-    if spec.expert_guidance is not None:  # a job that asks for a scale asks both experts
-        own = request.guidance_scale == spec.guidance_scale
-        experts["guidance_scale_2"] = spec.expert_guidance if own else request.guidance_scale
+    if spec.sampling.expert_guidance is not None:  # a job that asks for a scale asks both experts
+        own = request.guidance_scale == spec.sampling.guidance_scale
+        experts["guidance_scale_2"] = (
+            spec.sampling.expert_guidance if own else request.guidance_scale
+        )
     return experts | {
         "width": request.width,
         "height": request.height,
@@ -279,7 +219,7 @@ def stock_arguments(spec: ModelSpec, request: DenoiseRequest) -> dict[str, Any]:
         "guidance_scale": request.guidance_scale,
         # Noise is drawn on the CPU, so that a seed means the same on every card.
         "generator": torch.Generator().manual_seed(request.seed),
-        "max_sequence_length": spec.max_sequence_length,
+        "max_sequence_length": spec.sampling.max_sequence_length,
         "output_type": "latent",
         "return_dict": False,
     }
@@ -295,11 +235,11 @@ def load(spec: ModelSpec, folders: tuple[Path, ...], revision: str) -> WanModel:
     """
     files = [file for folder in folders for file in folder.rglob("*.safetensors")]
     stored = sum(file.stat().st_size for file in files) / GIB
-    needed = stored if is_int8(folders[0]) else min(stored, spec.weights_gib)
+    needed = stored if is_int8(folders[0]) else min(stored, spec.memory.weights_gib)
     device = torch.device("cpu")
-    if torch.cuda.is_available() and _fits(spec, needed):
+    if torch.cuda.is_available() and fits(spec, needed):
         device = torch.device("cuda", torch.cuda.current_device())
-    with _device_errors():
+    with device_errors():
         pipeline = load_pipeline(folders[0], device, *folders[1:])
     return place(spec, pipeline, revision)
 
@@ -321,11 +261,11 @@ def place(spec: ModelSpec, pipeline: WanPipeline, revision: str) -> WanModel:
     parts = (*experts, pipeline.vae, pipeline.text_encoder)
     weights = [sum(p.nbytes for p in part.parameters()) / GIB for part in parts]
     there = pipeline.transformer.device.type == "cuda"
-    with _device_errors():
-        if there or _fits(spec, sum(weights)):
+    with device_errors():
+        if there or fits(spec, sum(weights)):
             pipeline.to(device)
             return WanModel(spec, pipeline, revision, device, RESIDENT)
-        roomy = _fits(spec, sum(weights[:-1]))
+        roomy = fits(spec, sum(weights[:-1]))
         streamed = (pipeline.text_encoder,) if roomy else (pipeline.text_encoder, *experts)
         for part in parts:
             if part not in streamed:
@@ -339,32 +279,6 @@ def _transformers(pipeline: WanPipeline) -> tuple[Any, ...]:
     return tuple(filter(None, (pipeline.transformer, pipeline.transformer_2)))
 
 
-def _stream(module: torch.nn.Module, device: torch.device) -> None:
-    """Keep a module on the host and bring each layer onto the card when its turn comes."""
-    module.to("cpu")
-    apply_group_offloading(
-        module, device, offload_type="leaf_level", use_stream=device.type == "cuda"
-    )
-
-
-def _fits(spec: ModelSpec, weights_gib: float) -> bool:
-    """Whether weights of this size and the memory to work in are free on the card."""
-    device = torch.cuda.current_device()
-    free, total = torch.cuda.mem_get_info(device)
-    limit = torch.cuda.get_per_process_memory_fraction(device) * total
-    needed = weights_gib + max(spec.denoise_gib, spec.decode_gib)
-    return needed * GIB < min(free, limit)
-
-
-def _latent_statistics(vae: Any, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of each latent channel, (1, z, 1, 1, 1) float32."""
-    mean, std = (
-        torch.tensor(values, device=device).view(1, -1, 1, 1, 1)
-        for values in (vae.config.latents_mean, vae.config.latents_std)
-    )
-    return mean, std
-
-
 def _pixels(frames: FrameBatch) -> torch.Tensor:
     """uint8 (f, h, w, 3) as the VAE wants it: float32 (1, 3, f, h, w) in [-1, 1]."""
     return torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 255 * 2 - 1
@@ -375,19 +289,3 @@ def _frames(pixels: torch.Tensor) -> FrameBatch:
     levels = ((pixels[0].float().clamp(-1, 1) + 1) * 127.5).round()
     frames: FrameBatch = levels.to(torch.uint8).permute(1, 2, 3, 0).cpu().numpy()
     return frames
-
-
-@contextmanager
-def _device_errors() -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise DeviceError(
-            "out_of_memory",
-            "the card has too little memory for this job; ask for fewer frames or a smaller model",
-            detail=str(error),
-        ) from error
-    except torch.AcceleratorError as error:
-        raise DeviceError(
-            "device_lost", "the card stopped answering; send the job again", detail=str(error)
-        ) from error
