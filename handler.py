@@ -1,6 +1,6 @@
-"""What RunPod starts: boot, checks, then jobs, one at a time.
+"""The program that RunPod starts: boot, checks, then jobs, one at a time.
 
-python handler.py                                     # runs test_input.json
+python handler.py                                     # makes the job of test_input.json
 python handler.py --test_input '{"input": {...}}'
 MODE_TO_RUN=pod python handler.py                     # a server of its own, on localhost:8000
 """
@@ -25,12 +25,15 @@ from onetake.takes.worker import Worker
 
 
 def boot() -> Worker:
-    """A worker with its model loaded, or at once an end that says why; a pod stays and serves."""
+    """A worker with its model loaded; a pod serves in here until it ends.
+
+    If the worker cannot start, the process ends at once and says why in one line.
+    """
     try:
         settings = Settings.read()
         logs.set_up(settings)
         if settings.mode == "pod":
-            from onetake.entrypoints.pod.server import serve  # noqa: PLC0415 - a queue's worker needs none
+            from onetake.entrypoints.pod.server import serve  # noqa: PLC0415 - only a pod needs it
 
             sys.exit(serve(settings))
         worker = Worker(settings)
@@ -48,9 +51,9 @@ def boot() -> Worker:
     os._exit(1)  # sys.exit would wait for threads that libraries have started
 
 
-def send_progress(job: dict[str, Any], told: dict[str, Any]) -> None:
-    """What ``runpod.serverless.progress_update`` does in an unordered thread for each update."""
-    rp_progress._thread_target(job, told)  # noqa: SLF001 - it has no other name for it
+def send_progress(job: dict[str, Any], update: dict[str, Any]) -> None:
+    """Send one update. The SDK's ``progress_update`` uses a thread for each, so they lose order."""
+    rp_progress._thread_target(job, update)  # noqa: SLF001 - there is no public name for it
 
 
 if __name__ == "__main__":
@@ -59,7 +62,7 @@ if __name__ == "__main__":
     runner = Runner(ready, send, JobsProgress().get_job_count)
 
     async def handler(job: dict[str, Any]) -> dict[str, Any]:
-        """One job of RunPod's: its ``input`` in, the result or an ``error`` out."""
+        """One job of RunPod: its ``input`` in, the result or an ``error`` out."""
         return await runner(job)
 
     for check in checks_of(ready):

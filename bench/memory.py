@@ -39,15 +39,16 @@ def measured(profile: str) -> list[dict[str, object]]:
         )  # fmt: skip
         found = {}
         device.free()
-        model.peak_gib()
+        model.reset_peak()
         try:
             latents = model.denoise(asked, lambda _step: None)
             found["denoise_gib"] = model.peak_gib()
+            model.reset_peak()
             for part in ("job_gib", "decode_gib"):  # with what denoising left cached, and without
                 list(islice(model.decode(latents), LATENTS))
                 found[part] = model.peak_gib()
                 device.free()
-                model.peak_gib()
+                model.reset_peak()
         except wan.DeviceError as error:
             found["error"] = error.code
         row = {"profile": profile, "placement": model.placement, "size": [width, height]}

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from profiles import STOCK, load
 
-from onetake.models.families.wan import measure
+from onetake.models import measure
 from onetake.models.spec import DenoiseRequest
 from onetake.runtime.errors import DeviceError
 

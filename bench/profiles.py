@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from bench.full_size import build
-from onetake.models import acceleration, catalogue, choice, loader
-from onetake.models.families.wan import int8, measure
+from onetake.models import acceleration, catalogue, choice, loader, measure
+from onetake.models.families.wan import int8, stock
 from onetake.models.families.wan import model as wan
 from onetake.models.spec import DenoiseRequest, ModelSpec
 from onetake.runtime import profiles
@@ -45,9 +45,9 @@ def load(
     if profile and profile.distilled:
         spec = choice.few_step_form(spec, Settings(), need_weights=False)
     elif steps:
-        spec = replace(spec, num_inference_steps=steps)
+        spec = replace(spec, sampling=replace(spec.sampling, num_inference_steps=steps))
     pipeline = build(name, layers)
-    if profile and profile.eight_bit:
+    if profile and acceleration.effect_of(spec, profile.techniques).eight_bit:
         for part in (pipeline.text_encoder, pipeline.transformer):
             int8.convert(part.cuda())
             part.cpu()
@@ -58,7 +58,7 @@ def load(
     found: Figures = {"build": time.monotonic() - started}
     if profile is None:
         pipeline.vae.float()
-        return (spec, measure.stock_runner(spec, pipeline)), found
+        return (spec, stock.stock_runner(spec, pipeline)), found
     started = time.monotonic()
     model = wan.place(spec, pipeline, "random")
     found |= {"tuning": acceleration.tune(model, profile.techniques), "placement": model.placement}

@@ -67,7 +67,7 @@ def ours(name: str) -> tuple[Make, ModelSpec]:
     """The embedded model under a profile."""
     profile = profiles.PROFILES[name.removesuffix(", e4m3")]
     spec = choice.few_step_form(SPEC, Settings()) if profile.distilled else SPEC
-    model = loader.load(spec, Settings(), eight_bit=profile.eight_bit)
+    model = loader.load(spec, Settings(), eight_bit=acceleration.effect_of(spec, profile.techniques).eight_bit)
     with ExitStack() as stack:
         for technique in (linears, attention) if name == E4M3 else ():
             fp8 = linears.Suits("fp8", "as on Hopper")

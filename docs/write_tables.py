@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from onetake.jobs import tables
+from onetake.takes.steps import request_model
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *(ROOT / "docs" / name for name in ("CHAINING.md", "SAFETY.md")))
@@ -111,6 +112,7 @@ MEASURED = {
     "chaining": chaining,
     "chaining_4": partial(chaining, "chaining_4.json"),
     "faults": faults,
+    "fields": lambda: tables.fields(request_model()),
     "invisible": invisible,
     "loaders": loaders,
     "quality": quality,

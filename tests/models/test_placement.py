@@ -8,6 +8,7 @@ import pytest
 
 from onetake.jobs.planner import Terms, plan_take
 from onetake.jobs.request import Job
+from onetake.models.acceleration import Effect, effect_of
 from onetake.models.catalogue import MODELS
 from onetake.models.placement import RESIDENT, STREAMED, TEXT_STREAMED, fitting, peaks
 from onetake.runtime.errors import JobError
@@ -52,9 +53,9 @@ def test_what_cannot_fit_is_refused() -> None:
 
 def test_memory_grows_with_the_picture_and_the_length() -> None:
     """Shorter and smaller segments take less; beyond the decoder's share, length does not count."""
-    whole = peaks(SPEC, PROFILES["exact"], (1280, 704), 121)[STREAMED]
-    assert peaks(SPEC, PROFILES["exact"], (832, 480), 121)[STREAMED] < whole
-    assert peaks(SPEC, PROFILES["lean"], (1280, 704), 33)[STREAMED] < whole
+    whole = peaks(SPEC, Effect(), (1280, 704), 121)[STREAMED]
+    assert peaks(SPEC, Effect(), (832, 480), 121)[STREAMED] < whole
+    assert peaks(SPEC, Effect(streamed=True), (1280, 704), 33)[STREAMED] < whole
     assert fitting({RESIDENT: 20.0, STREAMED: 5.0}, 16) == (STREAMED, 5.0)
 
 
@@ -84,5 +85,6 @@ def test_the_prediction_agrees_with_what_cards_measured() -> None:
             points.append((SPEC.name, row["profile"], row["placement"], *job))
     assert len(points) >= 30
     for model, profile, placement, size, frames, peak in points:
-        predicted = peaks(MODELS[model], PROFILES[profile], size, frames)[placement]
+        effect = effect_of(MODELS[model], PROFILES[profile].techniques)
+        predicted = peaks(MODELS[model], effect, size, frames)[placement]
         assert predicted == pytest.approx(peak, rel=0.1), (model, profile, size, frames)

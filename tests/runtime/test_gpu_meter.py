@@ -51,4 +51,4 @@ def test_a_job_without_a_card_says_so(worker: Worker) -> None:
     """The answer has the field, null, and no joules are counted."""
     answer = answered(worker, {**QUICK, "duration": 1})
     assert answer["card"] is answer["memory"]["card_steady_gib"] is None
-    assert "card_joules" not in worker.counters.summary()
+    assert worker.metrics.registry.get_sample_value("onetake_card_joules_total") == 0

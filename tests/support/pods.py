@@ -1,4 +1,4 @@
-"""A pod's server in a thread of the test's process, on loopback."""
+"""A pod's server in a thread of the test process, on loopback."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import pytest
+
+from onetake.entrypoints.pod import server
 from onetake.entrypoints.pod.api import Pod
 from onetake.entrypoints.pod.desk import Desk
 from onetake.entrypoints.pod.server import run_pod
@@ -18,7 +21,7 @@ from onetake.takes.worker import Worker
 
 @dataclass
 class Served:
-    """A pod that serves."""
+    """A running pod."""
 
     url: str
     pod: Pod
@@ -27,7 +30,7 @@ class Served:
     failure: OnetakeError | None = None
 
     def leave(self) -> None:
-        """What SIGTERM does."""
+        """Leave as on SIGTERM."""
         self.loop.call_soon_threadsafe(self.pod.desk.leave)
 
 
@@ -35,13 +38,11 @@ class Served:
 def serving(
     settings: Settings, model: VideoModel, checks: list[Callable[[], object]] | None = None
 ) -> Iterator[Served]:
-    """A pod with ``model`` in it, which has left when the block ends; ``checks`` are its boot's."""
+    """A pod with ``model`` in it, until the block ends; ``checks`` replace those of its boot."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     worker = Worker(settings.model_copy(update={"public_url": f"{url}/files"}))
     worker._model = model
-    if checks is not None:
-        worker.checks = lambda: checks
     served = Served(url, Pod(worker, Desk(worker.settings)), asyncio.new_event_loop())
 
     def run() -> None:
@@ -53,10 +54,13 @@ def serving(
             loop.run_until_complete(loop.shutdown_default_executor())
 
     served.thread = threading.Thread(target=run, name="pod")
-    served.thread.start()
-    try:
-        yield served
-    finally:
-        with contextlib.suppress(RuntimeError):  # it has left already
-            served.leave()
-        served.thread.join()
+    with pytest.MonkeyPatch.context() as patch:
+        if checks is not None:
+            patch.setattr(server, "checks_of", lambda _worker: checks)
+        served.thread.start()
+        try:
+            yield served
+        finally:
+            with contextlib.suppress(RuntimeError):  # it has left already
+                served.leave()
+            served.thread.join()

@@ -15,8 +15,10 @@ from onetake.media import encoder as encode
 from onetake.models.spec import VideoModel
 from onetake.runtime.cancellation import Control
 from onetake.runtime.errors import DeviceError, EncodeError, StoppedError
+from onetake.runtime.metrics import OUTCOMES
 from onetake.runtime.progress import Progress
 from onetake.seams import gate
+from onetake.takes.fitness import check_encoder
 from onetake.takes.worker import Worker
 from tests.support.frames import psnr
 from tests.support.takes import QUICK, answered, frames_of, reply_to
@@ -241,21 +243,24 @@ def test_jobs_are_counted_by_how_they_end(worker: Worker) -> None:
     """What the worker did is in one place: outcomes, and the seconds of each stage."""
     answered(worker, {**QUICK, "duration": 1})
     reply_to(worker, {"prompt": 5})
-    counted = worker.counters.summary()
-    assert (counted["jobs_done"], counted["jobs_refused"]) == (1, 1)
-    assert counted["seconds_total"] >= counted["seconds_denoise"] > 0
+    value = worker.metrics.registry.get_sample_value
+    ends = [value("onetake_jobs_total", {"outcome": outcome}) for outcome in OUTCOMES]
+    assert dict(zip(OUTCOMES, ends, strict=True)) == {
+        "done": 1, "refused": 1, "stopped": 0, "failed": 0, "answered_again": 0,
+    }  # fmt: skip
+    assert value("onetake_stage_seconds_total", {"stage": "denoise"}) > 0
 
 
 def test_a_worker_without_a_working_encoder_is_unfit(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fitness check writes a real video, and passes where that works."""
-    worker.check_encoder()
+    check_encoder(worker)
     broken = encode._Encoder("libx264", "crf", (26, 19, 15), (("preset", "no-such-preset"),))
     choice = encode.EncoderChoice(broken, "the test")
     monkeypatch.setattr(encode, "choose_encoder", lambda _output, _size: choice)
     with pytest.raises(EncodeError):
-        worker.check_encoder()
+        check_encoder(worker)
 
 
 def test_a_stopped_job_ends_within_two_steps(worker: Worker) -> None:

@@ -46,11 +46,11 @@ def settings() -> Rows:
     return rows
 
 
-def fields() -> Rows:
+def fields(job: type[Job] = Job) -> Rows:
     """Every field of a request."""
     rows: Rows = [("field", "also called", "takes", "meaning")]
-    described = schema()["properties"]
-    for name, field in Job.model_fields.items():
+    described = schema(job)["properties"]
+    for name, field in job.model_fields.items():
         synonyms = ", ".join(f"`{s}`" for s, canonical in SYNONYMS.items() if canonical == name)
         rules = described[name]["anyOf"][0]
         rows.append((f"`{name}`", synonyms, _legal(rules), field.description or ""))

@@ -1,0 +1,1 @@
+"""What any process needs: errors, settings, logs, progress and metrics."""

@@ -1,4 +1,4 @@
-"""What a running job is told from outside, and what it tells: to stop, and how far it is."""
+"""Stopping a job from outside, and hearing how far it is."""
 
 import threading
 import time
@@ -10,11 +10,11 @@ from onetake.runtime.progress import PartLink, Progress
 
 
 class Control:
-    """One job's rein. The GPU thread reports and checks; any thread may stop.
+    """Cancellation and progress of one job. The GPU thread reports; any thread may stop.
 
     Args:
-        on_progress: called with every step; must return at once.
-        timeout: seconds that the job may take, or None.
+        on_progress: called after every step; must return at once.
+        timeout: seconds that the job may take; None: no limit.
     """
 
     def __init__(
@@ -22,14 +22,18 @@ class Control:
     ) -> None:
         self._on_progress = on_progress
         self._timeout = timeout
-        self._ends = None if timeout is None else time.monotonic() + timeout
+        self._deadline = None if timeout is None else time.monotonic() + timeout
         self._stopped = threading.Event()
-        self.handed_back = False  # rather than unwanted: another worker will go on with it
+        self.handed_back = False  # stopped here, but another worker goes on with it
         self._last: Progress | None = None
         self._parts: tuple[PartLink, ...] = ()
 
     def stop(self, *, hand_back: bool = False) -> None:
-        """Ask the job to end at its next step, frame or wait."""
+        """End the job at its next step, frame or wait.
+
+        Args:
+            hand_back: another worker goes on with the job, so its segments are kept.
+        """
         self.handed_back = hand_back
         self._stopped.set()
 
@@ -39,14 +43,14 @@ class Control:
         return self._stopped.is_set()
 
     def check(self) -> None:
-        """Go on, or not.
+        """Do nothing, unless the job has to end.
 
         Raises:
             StoppedError: the job was stopped, or its time is up.
         """
         if self.stopped:
             raise StoppedError("cancelled", f"the job was stopped {self._where()}")
-        if self._ends is not None and time.monotonic() > self._ends:
+        if self._deadline is not None and time.monotonic() > self._deadline:
             raise StoppedError(
                 "timeout",
                 f"the job was ended after {self._timeout:g} s, {self._where()}; "
@@ -54,22 +58,22 @@ class Control:
             )
 
     def report(self, progress: Progress) -> None:
-        """Tell how far the job is, then `check`."""
+        """Send on how far the job is, then `check`."""
         self._last = replace(progress, parts=self._parts)
         if self._on_progress:
             self._on_progress(self._last)
         self.check()
 
     def part(self, link: PartLink) -> None:
-        """Tell that a segment can be seen."""
+        """Add the link of a finished segment to this and all later progress."""
         self._parts += (link,)
         if self._last:
             self.report(self._last)
 
     def pause(self, seconds: float) -> None:
-        """Wait, but not for a job that was stopped.
+        """Wait, unless the job is stopped.
 
-        A time that is up ends no wait: what is made by then is worth more than the seconds.
+        The timeout does not end the wait: a take that is ready is worth a few more seconds.
 
         Raises:
             StoppedError: `stop` was called.
@@ -78,10 +82,10 @@ class Control:
             self.check()
 
     def _where(self) -> str:
-        at = self._last
-        if at is None:
+        last = self._last
+        if last is None:
             return "before its first step"
         return (
-            f"{at.fraction:.0%} done, in {at.stage} of segment {at.segment} of {at.segments}, "
-            f"step {at.step} of {at.steps}"
+            f"{last.fraction:.0%} done, in {last.stage} of segment {last.segment} "
+            f"of {last.segments}, step {last.step} of {last.steps}"
         )

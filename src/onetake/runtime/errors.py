@@ -5,16 +5,16 @@
       StageError            ours, with the stage's name
         EncodeError         keeps ffmpeg's command and the end of its stderr
       DeviceError           the card is lost or out of memory: the worker asks to be replaced
-      StoppedError          somebody, or the clock, ended the job
-      SettingsError         the operator's fault: a variable of the environment
+      StoppedError          the job was cancelled, or its time is up
+      SettingsError         the operator's fault: an environment variable
 
 ``str(error)`` is what a client sees: ``"<code>: <sentence>"``, one line, with no path, host, key
-or traceback in it. What only the log may know goes into ``detail``.
+or traceback in it. What only the log may show goes into ``detail``.
 """
 
 
 class OnetakeError(Exception):
-    """Base of the tree: a machine-readable ``code`` and one sentence that says what to do."""
+    """Base of all errors: a code for machines, and one sentence that says what to do."""
 
     def __init__(self, code: str, sentence: str, *, detail: str = "") -> None:
         super().__init__(f"{code}: {sentence}")
@@ -24,7 +24,7 @@ class OnetakeError(Exception):
 
 
 class JobError(OnetakeError):
-    """The request cannot be honoured; names the field and, where there is one, a legal value."""
+    """The request is wrong; names the field and, if there is one, a legal value."""
 
     def __init__(self, field: str, problem: str, *, code: str = "invalid_input") -> None:
         super().__init__(code, f"{field}: {problem}")
@@ -32,7 +32,7 @@ class JobError(OnetakeError):
 
 
 class StageError(OnetakeError):
-    """A stage of ours failed on a legal request."""
+    """A stage failed although the request is legal."""
 
     def __init__(self, stage: str, sentence: str, *, detail: str = "") -> None:
         super().__init__(f"{stage}_failed", sentence, detail=detail)
@@ -53,11 +53,11 @@ class DeviceError(OnetakeError):
 
 
 class StoppedError(OnetakeError):
-    """The job was ended from outside (``cancelled``) or by the clock (``timeout``)."""
+    """The job was cancelled (``cancelled``), or took too long (``timeout``)."""
 
 
 class SettingsError(OnetakeError):
-    """The environment is missing a variable, or holds one that makes no sense."""
+    """An environment variable is missing or wrong."""
 
     def __init__(self, variable: str, problem: str, *, detail: str = "") -> None:
         super().__init__("invalid_settings", f"{variable}: {problem}", detail=detail)

@@ -1,4 +1,4 @@
-"""What a job draws from its card: energy, power, heat and use, as the driver tells (NVML)."""
+"""Energy, power, temperature and use of the GPU during a job, as its driver reports (NVML)."""
 
 import ctypes
 import threading
@@ -12,23 +12,23 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-PERIOD = 0.25  # seconds; drivers renew their readings 1 to 10 times a second
+PERIOD = 0.25  # seconds between samples; drivers renew their readings 1 to 10 times a second
 
-_PCI_CHARACTERS = 32
+_PCI_ID_LENGTH = 32  # bytes, the final zero among them
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One look at the card; None is what it does not tell."""
+    """One reading of the card; None: the card does not report it."""
 
-    at: float  # seconds of any clock
+    at: float  # seconds, on any clock
     watts: float | None
     celsius: float | None
     busy: float | None  # share of the driver's last period in which a kernel ran, 0 to 1
 
 
 class CardUse(BaseModel):
-    """What the whole card drew while the take was made and stored; null: it does not tell."""
+    """What the whole card used while the take was made and stored; null: it does not report it."""
 
     name: str
     energy_joules: float | None
@@ -42,18 +42,19 @@ class CardUse(BaseModel):
 
 @contextmanager
 def card_meter(name: str | None) -> Iterator[Callable[[], CardUse | None]]:
-    """Gives a function that tells what the card has drawn since; None without card or driver.
+    """Measure inside the block. The function it gives returns what the card has used so far.
 
-    The whole card's figures, other processes' share included.
+    The figures are of the whole card, other processes included. Without a card or its driver the
+    function returns None.
 
     Args:
-        name: of the process's first card, as torch tells it; None: the process uses no card.
+        name: torch's name of the process's first card; None: the process uses no card.
     """
     sensors = _sensors() if name else None
     if name is None or sensors is None:
         yield lambda: None
         return
-    counted = sensors.joules()
+    joules_before = sensors.joules()
     samples = [sensors.sample()]
     ended = threading.Event()
 
@@ -63,8 +64,8 @@ def card_meter(name: str | None) -> Iterator[Callable[[], CardUse | None]]:
 
     def use() -> CardUse:
         joules = sensors.joules()
-        drawn = None if joules is None or counted is None else joules - counted
-        return card_use(name, [*samples, sensors.sample()], drawn)
+        used = None if joules is None or joules_before is None else joules - joules_before
+        return card_use(name, [*samples, sensors.sample()], used)
 
     thread = threading.Thread(target=watch, name="card meter", daemon=True)
     thread.start()
@@ -76,13 +77,16 @@ def card_meter(name: str | None) -> Iterator[Callable[[], CardUse | None]]:
 
 
 def card_use(name: str, samples: Sequence[Sample], joules: float | None) -> CardUse:
-    """Samples in order as one answer; ``joules`` is what the card itself counted between them.
+    """The samples as one answer.
 
-    Where it counts none (None), the energy is the power, integrated by trapezoids.
+    Args:
+        name: of the card.
+        samples: in the order of their times.
+        joules: what the card itself counted; None: the power is integrated by trapezoids.
     """
-    watts = [(s.at, s.watts) for s in samples if s.watts is not None]
-    busy = [(s.at, s.busy) for s in samples if s.busy is not None]
-    celsius = [s.celsius for s in samples if s.celsius is not None]
+    watts = [(sample.at, sample.watts) for sample in samples if sample.watts is not None]
+    busy = [(sample.at, sample.busy) for sample in samples if sample.busy is not None]
+    celsius = [sample.celsius for sample in samples if sample.celsius is not None]
     seconds = samples[-1].at - samples[0].at
     mean_watts = _mean(watts) if joules is None else joules / seconds
     if joules is None and mean_watts is not None:
@@ -91,17 +95,19 @@ def card_use(name: str, samples: Sequence[Sample], joules: float | None) -> Card
         name=name,
         energy_joules=_rounded(joules),
         mean_watts=_rounded(mean_watts),
-        peak_watts=_rounded(max((w for _, w in watts), default=None)),
+        peak_watts=_rounded(max((value for _, value in watts), default=None)),
         max_celsius=max(celsius, default=None),
         mean_utilisation=_rounded(_mean(busy), 3),
     )
 
 
 def _mean(points: Sequence[tuple[float, float]]) -> float | None:
-    """The mean over time of (seconds, value), by trapezoids; None for fewer than two."""
-    if len(points) < 2:  # noqa: PLR2004 - a mean over time needs some
+    """The mean over time of (seconds, value) pairs, by trapezoids; None for fewer than two."""
+    if len(points) < 2:  # noqa: PLR2004 - no time passes within one
         return None
-    area = sum((later - at) * (value + then) / 2 for (at, value), (later, then) in pairwise(points))
+    area = sum(
+        (end - start) * (first + last) / 2 for (start, first), (end, last) in pairwise(points)
+    )
     return area / (points[-1][0] - points[0][0])
 
 
@@ -110,7 +116,7 @@ def _rounded(value: float | None, digits: int = 1) -> float | None:
 
 
 class _Sensors:
-    """One card's, by its NVML handle."""
+    """The sensors of one card, by its NVML handle."""
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self._nvml, self._handle = nvml, handle
@@ -127,12 +133,12 @@ class _Sensors:
         )
 
     def joules(self) -> float | None:
-        """Since the driver was loaded; None on cards older than Volta."""
+        """Energy since the driver was loaded; None on cards older than Volta."""
         millijoules = self._ask(self._nvml.nvmlDeviceGetTotalEnergyConsumption)
         return None if millijoules is None else millijoules / 1000
 
     def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """A reading, or None where the card or its driver has none."""
+        """A reading; None if the card or its driver does not offer it."""
         try:
             return function(self._handle, *arguments)
         except self._nvml.NVMLError:
@@ -142,28 +148,28 @@ class _Sensors:
 @cache
 def _sensors() -> _Sensors | None:
     """The sensors of CUDA's first card, opened once; None without a driver."""
-    import pynvml  # noqa: PLC0415 - a process without a card does without
+    import pynvml  # noqa: PLC0415 - needed with a card only
 
-    place = _pci_place()
-    if place is None:
+    bus_id = _pci_bus_id()
+    if bus_id is None:
         return None
     try:
         pynvml.nvmlInit()
-        return _Sensors(pynvml, pynvml.nvmlDeviceGetHandleByPciBusId(place))
+        return _Sensors(pynvml, pynvml.nvmlDeviceGetHandleByPciBusId(bus_id))
     except pynvml.NVMLError:
         return None
 
 
-def _pci_place() -> str | None:
-    """Where CUDA's first card sits: NVML knows neither CUDA's order nor CUDA_VISIBLE_DEVICES."""
+def _pci_bus_id() -> str | None:
+    """PCI id of CUDA's first card: NVML knows neither CUDA's order nor CUDA_VISIBLE_DEVICES."""
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError:
         return None
-    card, place = ctypes.c_int(), ctypes.create_string_buffer(_PCI_CHARACTERS)
+    card, bus_id = ctypes.c_int(), ctypes.create_string_buffer(_PCI_ID_LENGTH)
     failed = (
         cuda.cuInit(0)
         or cuda.cuDeviceGet(ctypes.byref(card), 0)
-        or cuda.cuDeviceGetPCIBusId(place, _PCI_CHARACTERS, card)
+        or cuda.cuDeviceGetPCIBusId(bus_id, _PCI_ID_LENGTH, card)
     )
-    return None if failed else place.value.decode()
+    return None if failed else bus_id.value.decode()

@@ -1,22 +1,22 @@
-"""Host memory of this process: its peak, and giving back what the last job used."""
+"""Host memory of this process: its peak, and freeing it after a job."""
 
 import ctypes
 import gc
 from contextlib import suppress
 from pathlib import Path
 
-_KIB_A_GIB = 1 << 20
+_KIB_PER_GIB = 1 << 20
 
 
 def trim_host_memory() -> None:
-    """Give the host back what the last job used: collected here, and returned by glibc."""
+    """Collect garbage, and let glibc return free memory to the host."""
     gc.collect()
     with suppress(OSError, AttributeError):  # another C library has no such function
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def reset_host_peak() -> None:
-    """Start a new peak, where Linux lets the process do so."""
+    """Start a new peak, if Linux lets the process do so."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
@@ -26,5 +26,5 @@ def host_peak_gib() -> float | None:
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / _KIB_A_GIB
+                return int(line.split()[1]) / _KIB_PER_GIB
     return None

@@ -1,7 +1,7 @@
-"""The worker's log: JSON lines in production, plain ones elsewhere.
+"""The worker's log: JSON lines in production, plain lines elsewhere.
 
-No prompt, key, signed link or path is written unless `ONETAKE_DEBUG` asks for it: an error is its
-code and where in the code it was, without the texts that libraries put into theirs.
+No prompt, key, signed link or path is written without `ONETAKE_DEBUG`. An error is logged with its
+type and its places in the code, without its text, which may hold any of these.
 """
 
 import json
@@ -17,13 +17,13 @@ from pathlib import Path
 from onetake.runtime.settings import Settings
 
 _job: ContextVar[str] = ContextVar("job", default="")
-# Their warnings hold addresses, signed ones among them.
-_TALKATIVE = ("urllib3", "botocore", "boto3", "s3transfer", "asyncio", "aiohttp")
+# Their warnings hold addresses, also signed ones.
+_HOLD_ADDRESSES = ("urllib3", "botocore", "boto3", "s3transfer", "asyncio", "aiohttp")
 
 
 @contextmanager
 def about(job: str) -> Iterator[None]:
-    """Name the job in every line that is logged inside."""
+    """Add the job's name to every line that is logged inside."""
     token = _job.set(job)
     try:
         yield
@@ -35,11 +35,11 @@ def set_up(settings: Settings) -> None:
     """Send the log to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines(as_json=settings.production, debug=settings.debug))
-    # The SDK has set up the root logger already: force.
+    # RunPod's SDK has set up the root logger already: force.
     logging.basicConfig(
         level=logging.DEBUG if settings.debug else logging.INFO, handlers=[handler], force=True
     )
-    for name in _TALKATIVE:
+    for name in _HOLD_ADDRESSES:
         logging.getLogger(name).setLevel(logging.WARNING if settings.debug else logging.CRITICAL)
 
 
@@ -49,19 +49,19 @@ class _Lines(logging.Formatter):
         self._as_json, self._debug = as_json, debug
 
     def format(self, record: logging.LogRecord) -> str:
-        said = {"job": _job.get(), "message": record.getMessage()}
+        fields = {"job": _job.get(), "message": record.getMessage()}
         if record.exc_info and record.exc_info[1]:
-            said["error"] = self._error(record.exc_info[1])
-        said = {name: text for name, text in said.items() if text}
+            fields["error"] = self._error(record.exc_info[1])
+        fields = {name: text for name, text in fields.items() if text}
         if not self._as_json:
-            return f"{record.levelname} {' | '.join(said.values())}"
+            return f"{record.levelname} {' | '.join(fields.values())}"
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        return json.dumps({"time": time, "level": record.levelname, **said})
+        return json.dumps({"time": time, "level": record.levelname, **fields})
 
     def _error(self, error: BaseException) -> str:
         if self._debug:
             detail = getattr(error, "detail", "")
             return "".join([*traceback.format_exception(error), detail])
-        places = traceback.extract_tb(error.__traceback__)[::-1]
-        way = " < ".join(f"{Path(at.filename).name}:{at.lineno}" for at in places)
-        return f"{type(error).__name__} at {way}"
+        calls = traceback.extract_tb(error.__traceback__)[::-1]
+        places = " < ".join(f"{Path(call.filename).name}:{call.lineno}" for call in calls)
+        return f"{type(error).__name__} at {places}"

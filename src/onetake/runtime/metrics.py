@@ -1,22 +1,60 @@
-"""What a worker has done."""
+"""What a worker has done, counted for Prometheus."""
 
-import threading
-from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    disable_created_metrics,
+    generate_latest,
+)
+
+OUTCOMES = ("done", "refused", "stopped", "failed", "answered_again")
+
+# Else each counter comes with one more figure, the time of its first use.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-class Counters:
-    """What this worker has done since it started; safe to add to from any thread."""
+class Metrics:
+    """One worker's figures since its start; any thread may add to them."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sums: Counter[str] = Counter()
+        self.registry = CollectorRegistry()
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        self._jobs = counter("onetake_jobs_total", "Jobs by how they ended", ["outcome"])
+        self._seconds = counter("onetake_stage_seconds_total", "Seconds by stage", ["stage"])
+        self._joules = counter("onetake_card_joules_total", "Energy that the GPU used")
+        self._audit_failures = counter(
+            "onetake_audit_failures_total", "Records that could not be written to the audit log"
+        )
+        self._queue_length = gauge("onetake_queue_length", "Jobs that wait for their turn")
+        self._kept_takes = gauge("onetake_kept_takes", "Finished takes that are not stored yet")
+        for outcome in OUTCOMES:
+            self._jobs.labels(outcome)  # 0 from the start
 
-    def add(self, name: str, amount: float = 1) -> None:
-        """Add to the sum of this name."""
-        with self._lock:
-            self._sums[name] += amount  # type: ignore[assignment]  # typeshed: whole numbers alone
+    def count_job(self, outcome: str) -> None:
+        """Count a job that ended; ``outcome`` is one of `OUTCOMES`."""
+        self._jobs.labels(outcome).inc()
 
-    def summary(self) -> dict[str, float]:
-        """All sums by name."""
-        with self._lock:
-            return dict(self._sums)
+    def count_stages(self, timings: Mapping[str, float]) -> None:
+        """Add a take's seconds by stage. ``total`` is left out: it is no stage."""
+        for stage, seconds in timings.items():
+            if stage != "total":
+                self._seconds.labels(stage).inc(seconds)
+
+    def count_joules(self, joules: float) -> None:
+        """Add the energy that a take used."""
+        self._joules.inc(joules)
+
+    def count_audit_failure(self) -> None:
+        """Count a record that could not be written to the audit log."""
+        self._audit_failures.inc()
+
+    def text(self, *, queue_length: int, kept_takes: int) -> bytes:
+        """All figures in Prometheus' text format, with these two as they are now."""
+        self._queue_length.set(queue_length)
+        self._kept_takes.set(kept_takes)
+        return generate_latest(self.registry)

@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class PartLink:
-    """A finished segment of a take that is still being made."""
+    """The link of a finished segment while the take is still being made."""
 
     segment: int
     video_url: str
@@ -22,13 +22,14 @@ class Progress:
     step: int
     steps: int
     fraction: float  # of all generating, 0 to 1
-    seconds_left: float  # of generating, as the pace so far says
+    seconds_left: float  # of generating, at the pace so far
     parts: tuple[PartLink, ...] = ()
 
     def summary(self) -> dict[str, Any]:
-        """For JSON."""
-        told = asdict(self)
-        told["fraction"], told["seconds_left"] = round(self.fraction, 3), round(self.seconds_left)
+        """The fields as JSON; ``parts`` only if there are any."""
+        fields = asdict(self)
+        fields["fraction"] = round(self.fraction, 3)
+        fields["seconds_left"] = round(self.seconds_left)
         if not self.parts:
-            del told["parts"]
-        return told
+            del fields["parts"]
+        return fields

@@ -1,7 +1,7 @@
 """The environment, read once into one frozen object.
 
-Nothing else reads ``os.environ``, but for other programs' variables (`CC`, `HF_TOKEN`).
-Variable names that RunPod's own SDK uses keep their names.
+Nothing else reads ``os.environ``, except for other programs' variables (`CC`, `HF_TOKEN`).
+Variables of RunPod's SDK keep their names.
 """
 
 import os
@@ -195,7 +195,7 @@ class Settings(
         """The settings of this process.
 
         Raises:
-            SettingsError: a variable cannot be read, or production has no complete bucket.
+            SettingsError: a variable is wrong, or the bucket is not complete.
         """
         try:
             settings = cls()

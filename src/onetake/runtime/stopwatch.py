@@ -1,16 +1,17 @@
-"""Where a job's time and host memory go, and what a worker has done."""
+"""Seconds of each stage of a job."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
-from onetake.media.frames import FrameStream
+Item = TypeVar("Item")
 
 
 class Stopwatch:
-    """Seconds by stage. Stages nest, and time counts for the innermost one alone.
+    """Seconds by stage. Stages may nest; only the innermost one counts.
 
-    So the stages add up to the total although decoding, finishing and encoding interleave.
+    So the stages add up to the total, although decoding, finishing and encoding alternate.
     """
 
     def __init__(self) -> None:
@@ -20,7 +21,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count what runs inside for ``name``."""
+        """Count the time inside the block for ``name``."""
         self._count()
         self._open.append(name)
         try:
@@ -29,14 +30,15 @@ class Stopwatch:
             self._count()
             self._open.pop()
 
-    def through(self, name: str, stream: FrameStream) -> FrameStream:
-        """``stream``, with the time that drawing from it takes counted for ``name``."""
+    def through(self, name: str, items: Iterator[Item]) -> Iterator[Item]:
+        """``items``, with the time that each one takes counted for ``name``."""
         while True:
             with self.stage(name):
-                batch = next(stream, None)
-            if batch is None:
-                return
-            yield batch
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            yield item
 
     def timings(self) -> dict[str, float]:
         """Seconds of each stage so far, and ``total`` since the start."""

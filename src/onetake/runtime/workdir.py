@@ -1,7 +1,7 @@
-"""A worker's temporary files: none outlives its job, nor its worker by more than a boot.
+"""A worker's temporary files.
 
-Each worker has a folder of its own below one root, and holds a lock in it. What a killed worker
-left has a lock that nobody holds, and is swept by the next one that starts.
+They are deleted with their job. Each worker has its own folder below one root and holds a lock in
+it. The next worker that starts deletes folders whose lock nobody holds: their worker was killed.
 """
 
 import fcntl
@@ -19,13 +19,13 @@ _LOCK = "lock"
 
 
 class WorkDir:
-    """This worker's folder, made at once."""
+    """This worker's folder; it is made at once."""
 
     def __init__(self, root: Path) -> None:
-        """Make the folder and sweep those of dead workers.
+        """Make the folder, and delete those of killed workers.
 
         Raises:
-            SettingsError: nothing can be written there.
+            SettingsError: ``root`` cannot be written.
         """
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ class WorkDir:
 
     @contextmanager
     def job(self) -> Iterator[Path]:
-        """A folder for one job, removed with all that is in it."""
+        """A folder for one job, deleted after it."""
         with tempfile.TemporaryDirectory(prefix="job-", dir=self.path) as folder:
             yield Path(folder)
 
@@ -53,9 +53,9 @@ def _leave(lock: IO[str], path: Path) -> None:
 
 def _sweep(root: Path) -> None:
     for lock in root.glob(f"worker-*/{_LOCK}"):
-        with lock.open("w") as held:
+        with lock.open("w") as opened:
             try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                continue  # its worker lives
+                continue  # its worker is alive
             shutil.rmtree(lock.parent, ignore_errors=True)

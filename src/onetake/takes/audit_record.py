@@ -35,7 +35,7 @@ def append(worker: Worker, record: Mapping[str, Any]) -> bool:
     try:
         AuditLog(worker.settings.audit_log).append(record)
     except OSError:
-        worker.counters.add("audit_failures")
+        worker.metrics.count_audit_failure()
         log.exception("the audit log could not be written")
         return False
     return True

@@ -13,7 +13,7 @@ from onetake.media.fetch.guard import is_public_host
 from onetake.models import acceleration, choice, loader
 from onetake.models.spec import ModelSpec, VideoModel
 from onetake.models.weights import places
-from onetake.runtime.metrics import Counters
+from onetake.runtime.metrics import Metrics
 from onetake.runtime.profiles import PROFILES, Profile
 from onetake.runtime.settings import Settings
 from onetake.runtime.stopwatch import Stopwatch
@@ -41,7 +41,7 @@ class Worker:
         self.quarantine = Quarantine(self.store, self.workdir.path)
         if settings.compiled:  # torch looks here when it compiles; Triton's cache is below it
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.compiled))
-        self.counters = Counters()
+        self.metrics = Metrics()
         self.watch = Stopwatch()  # of the boot
         self._model: VideoModel | None = None
         self._profile = ""  # of the loaded model
@@ -86,12 +86,12 @@ class Worker:
         return self._model
 
     def count(self, result: Result) -> None:
-        """Add a take to the counters, and its stages to the log."""
+        """Add a take to the metrics, and its stages to the log."""
+        self.metrics.count_stages(result.timings)
         for stage, seconds in result.timings.items():
-            self.counters.add(f"seconds_{stage}", seconds)
             log.info("%s took %.3f s", stage, seconds)
         if result.card and result.card.energy_joules:
-            self.counters.add("card_joules", result.card.energy_joules)
+            self.metrics.count_joules(result.card.energy_joules)
 
     def answered_jobs(self, config: Mapping[str, object] | None = None) -> AnsweredJobs:
         """The answers in the worker's store, or in the bucket that a job brings as `s3Config`.

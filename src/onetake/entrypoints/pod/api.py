@@ -1,4 +1,4 @@
-"""The pod's routes: RunPod's API, `POST /generate`, and the finished files."""
+"""The pod's routes: RunPod's API, `POST /generate`, finished files and metrics."""
 
 import asyncio
 import contextlib
@@ -10,9 +10,16 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, FastAPI
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import (
+    FileResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 
 from onetake.entrypoints.pod.desk import Desk, Entry, State
 from onetake.entrypoints.pod.guard import Guard
@@ -24,12 +31,12 @@ from onetake.media.formats import CONTENT_TYPES
 from onetake.runtime.errors import JobError, OnetakeError, StageError
 from onetake.takes.worker import Worker
 
-RUNSYNC_WAIT = 90.0  # seconds, RunPod's own
-GONE = 499  # nobody reads this answer
+RUNSYNC_WAIT = 90.0  # seconds, as RunPod waits
+GONE = 499  # the client has hung up, so nobody reads this answer
 _TYPES = {**CONTENT_TYPES, "jpg": "image/jpeg"}
-# Names that jobs give to their files; nothing else of the folder is served.
+# File names that jobs use; no other file of the folder is served.
 _FILE = re.compile(rf"[A-Za-z0-9_-]+(\.poster|\.segment\d+)?\.({'|'.join(_TYPES)})")
-# A route of both methods, which names both when it refuses a third; its two descriptions follow it.
+# A route of both methods names both when it refuses a third. In OpenAPI they are two routes.
 _EITHER = ["GET", "POST"]
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _REFUSED = {"model": Refusal, "description": "One line: what is wrong, and what to do"}
@@ -37,7 +44,7 @@ _REFUSED = {"model": Refusal, "description": "One line: what is wrong, and what 
 
 @dataclass(frozen=True)
 class Pod:
-    """What the routes work on."""
+    """What the routes use."""
 
     worker: Worker
     desk: Desk
@@ -55,14 +62,14 @@ own_routes = APIRouter()
 
 @runpod_routes.post("/run", response_model=Status, openapi_extra=body(json="RunRequest"))
 async def run(request: Request, pod: Here) -> Response:
-    """Queue a job; its id is answered at once."""
+    """Queue a job and answer its id at once."""
     entry = await _submit(pod, await read_envelope(request))
     return JSONResponse(entry.status())
 
 
 @runpod_routes.post("/runsync", response_model=Status, openapi_extra=body(json="RunRequest"))
 async def runsync(request: Request, pod: Here) -> Response:
-    """Queue a job and wait for its end, for 90 s at most."""
+    """Queue a job and wait until it ends, but at most 90 s."""
     entry = await _submit(pod, await read_envelope(request))
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(entry.ended.wait(), RUNSYNC_WAIT)
@@ -73,11 +80,12 @@ async def runsync(request: Request, pod: Here) -> Response:
 @runpod_routes.post("/status/{job_id}", response_model=Status)
 @runpod_routes.api_route("/status/{job_id}", methods=_EITHER, include_in_schema=False)
 async def status(job_id: str, pod: Here) -> Response:
-    """Where a job is: its progress, then its result; of a take kept back, what was decided."""
+    """A job's progress, then its result; for a take in review, the decision."""
     entry = pod.desk.find(job_id)
-    if entry.waits:
-        with contextlib.suppress(StageError):  # it may be known next time
-            decided = await asyncio.to_thread(pod.worker.quarantine.decided, entry.id, entry.asked)
+    if entry.in_review:
+        with contextlib.suppress(StageError):  # the next call may learn it
+            quarantine = pod.worker.quarantine
+            decided = await asyncio.to_thread(quarantine.decided, entry.id, entry.digest)
             entry.output = decided or entry.output
     return JSONResponse(entry.status())
 
@@ -86,13 +94,13 @@ async def status(job_id: str, pod: Here) -> Response:
 @runpod_routes.post("/stream/{job_id}", response_model=Stream)
 @runpod_routes.api_route("/stream/{job_id}", methods=_EITHER, include_in_schema=False)
 async def stream(job_id: str, pod: Here) -> Response:
-    """What was told of a job since this was asked last; each update is given once."""
+    """A job's updates since the last call; each is given once."""
     return JSONResponse(pod.desk.find(job_id).stream())
 
 
 @runpod_routes.post("/cancel/{job_id}", response_model=Status)
 async def cancel(job_id: str, pod: Here) -> Response:
-    """End a job that has not ended; the one in progress makes no further step."""
+    """End a job that has not ended; if it runs, it stops before its next step."""
     entry = pod.desk.find(job_id)
     pod.desk.cancel(entry)
     return JSONResponse(entry.status())
@@ -111,7 +119,7 @@ async def health(pod: Here) -> Response:
     openapi_extra={"security": []},
 )
 async def ping(pod: Here) -> Response:
-    """Whether jobs are made; needs no key."""
+    """Whether jobs run; needs no key."""
     return Response(status_code=200 if pod.desk.ready else 204)
 
 
@@ -124,18 +132,18 @@ async def ping(pod: Here) -> Response:
             "content": dict.fromkeys(CONTENT_TYPES.values(), _BINARY),
             "description": "The video; the result for a client that accepts application/json",
         },
-        303: {"description": "The video is in the bucket that this leads to"},
+        303: {"description": "The video is in the bucket; this is its link"},
     },
 )
 async def generate(request: Request, pod: Here) -> Response:
     """Make a video and answer with it. A client that hangs up cancels its job."""
     as_json = "application/json" in request.headers.get("accept", "")
-    asked = await read_fields(request)
-    output = asked.get("output", {})
+    fields = await read_fields(request)
+    output = fields.get("output", {})
     if not as_json and isinstance(output, dict):
-        asked["output"] = {**output, "delivery": "url"}
-    entry = await _submit(pod, {"input": asked})
-    if not await _outlived(entry, request):
+        fields["output"] = {**output, "delivery": "url"}
+    entry = await _submit(pod, {"input": fields})
+    if not await _ended_first(entry, request):
         pod.desk.cancel(entry)
         return Response(status_code=GONE)
     if entry.state == State.CANCELLED:
@@ -143,7 +151,7 @@ async def generate(request: Request, pod: Here) -> Response:
     if entry.error:
         return failure(entry.error)
     link = entry.output["video_url"]
-    if as_json or link is None:  # a take that is kept back for review
+    if as_json or link is None:  # a take in review has no link
         return JSONResponse(entry.output)
     if pod.worker.settings.has_bucket:
         return RedirectResponse(link, 303)
@@ -160,6 +168,14 @@ async def files(name: str, pod: Here) -> Response:
     return _file(pod, name)
 
 
+@own_routes.get("/metrics", response_class=PlainTextResponse)
+async def metrics(pod: Here) -> Response:
+    """The worker's figures in Prometheus' text format."""
+    kept = await asyncio.to_thread(pod.worker.answered_jobs().kept)
+    text = pod.worker.metrics.text(queue_length=len(pod.desk.waiting()), kept_takes=len(kept))
+    return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
 def _file(pod: Pod, name: str) -> FileResponse:
     path = pod.worker.settings.output_dir / name
     if not (_FILE.fullmatch(name) and path.is_file()):
@@ -168,36 +184,36 @@ def _file(pod: Pod, name: str) -> FileResponse:
 
 
 async def _submit(pod: Pod, job: dict[str, Any]) -> Entry:
-    await asyncio.to_thread(check, pod.worker, job)  # looks up the host of a bucket
+    await asyncio.to_thread(check, pod.worker, job)  # it may look up a bucket's host
     return pod.desk.submit(job)
 
 
-async def _outlived(entry: Entry, request: Request) -> bool:
+async def _ended_first(entry: Entry, request: Request) -> bool:
     """Whether the job ended before its client hung up."""
 
     async def hung_up() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    waits = [asyncio.create_task(entry.ended.wait()), asyncio.create_task(hung_up())]
+    events = [asyncio.create_task(entry.ended.wait()), asyncio.create_task(hung_up())]
     try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for wait in waits:
-            wait.cancel()
+        for event in events:
+            event.cancel()
     return entry.ended.is_set()
 
 
 class _Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """FastAPI's, with what may be asked and the key."""
+        """FastAPI's description, with the schemas of requests and the key."""
         if self.openapi_schema is None:
-            described = super().openapi()
-            described["components"]["schemas"] |= request_schemas()
-            described["components"]["securitySchemes"] = {
+            document = super().openapi()
+            document["components"]["schemas"] |= request_schemas()
+            document["components"]["securitySchemes"] = {
                 "key": {"type": "http", "scheme": "bearer", "description": "`ONETAKE_API_KEY`"}
             }
-            described["security"] = [{"key": []}]
+            document["security"] = [{"key": []}]
         return super().openapi()
 
 
@@ -207,7 +223,7 @@ def make_app(pod: Pod) -> FastAPI:
         title="Onetake",
         version=version("onetake"),
         description="One continuous take of video of any length.",
-        # Swagger's page loads its scripts from elsewhere, and a browser sends no key for it.
+        # Swagger's page loads scripts from other sites, and a browser sends no key for it.
         docs_url=None,
         redoc_url=None,
         responses={"4XX": _REFUSED, "5XX": _REFUSED},
@@ -216,7 +232,7 @@ def make_app(pod: Pod) -> FastAPI:
     app.add_middleware(Guard, settings=pod.worker.settings)
     app.include_router(runpod_routes)
     app.include_router(own_routes)
-    # RunPod's clients put an endpoint's name, here any, before each path.
+    # RunPod's clients put an endpoint's id before each path; here any id will do.
     app.include_router(runpod_routes, prefix="/v2/{endpoint_id}", include_in_schema=False)
 
     @app.exception_handler(HTTPException)
@@ -225,7 +241,10 @@ def make_app(pod: Pod) -> FastAPI:
 
     @app.exception_handler(OnetakeError)
     async def wrong(_request: Request, error: OnetakeError) -> Response:
-        return JSONResponse({"error": str(error)}, 422 if isinstance(error, JobError) else 500)
+        if not isinstance(error, JobError):
+            return JSONResponse({"error": str(error)}, 500)
+        pod.worker.metrics.count_job("refused")
+        return JSONResponse({"error": str(error)}, 422)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_request: Request, _error: ClientDisconnect) -> Response:

@@ -1,4 +1,4 @@
-"""What stands before every route: who may ask, how often, and how much they may send."""
+"""Checks before every route: the key, the rate and the size of the body."""
 
 import hmac
 import time
@@ -11,31 +11,31 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from onetake.entrypoints.pod.refusal import RefusedError, refusal
 from onetake.runtime.settings import Settings
 
-MOST_CLIENTS = 10_000  # whose rate is remembered
-OPEN = "/ping"  # a load balancer asks it, without a key
+MOST_CLIENTS = 10_000  # the rates of so many are kept
+OPEN = "/ping"  # for load balancers, which have no key
 
 
 class Rate:
-    """A bucket of tokens for each client: a minute's requests, filled up as time goes by."""
+    """A token bucket for each client: it holds a minute's requests and fills up with time."""
 
-    def __init__(self, a_minute: int) -> None:
-        self._most = a_minute
-        self._buckets: dict[str, tuple[float, float]] = {}  # tokens, and when they were counted
+    def __init__(self, per_minute: int) -> None:
+        self._most = per_minute
+        self._buckets: dict[str, tuple[float, float]] = {}  # tokens, and the time of counting
 
     def wait(self, client: str) -> float:
-        """Seconds until ``client`` may ask; 0 if it may now, which takes a token."""
+        """Seconds until ``client`` may ask; 0: it may now, and a token is taken."""
         now = time.monotonic()
         tokens, counted = self._buckets.pop(client, (float(self._most), now))
         tokens = min(self._most, tokens + (now - counted) * self._most / 60)
-        may = tokens >= 1
-        self._buckets[client] = (tokens - may, now)  # the newest are last
+        allowed = tokens >= 1
+        self._buckets[client] = (tokens - allowed, now)  # the newest are last
         if len(self._buckets) > MOST_CLIENTS:
             del self._buckets[next(iter(self._buckets))]
-        return 0.0 if may else (1 - tokens) * 60 / self._most
+        return 0.0 if allowed else (1 - tokens) * 60 / self._most
 
 
 class Guard:
-    """ASGI middleware. FastAPI has a limit of the body too, which answers in its own words."""
+    """ASGI middleware. FastAPI can limit the body too, but answers in its own words."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -44,17 +44,17 @@ class Guard:
         self._rate = Rate(settings.rate_limit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what may go on."""
+        """Pass on a request, or refuse it."""
         if scope["type"] != "http" or scope["path"] == OPEN:
             await self._app(scope, receive, send)
             return
-        taken = 0
+        size = 0
 
         async def counted() -> Message:
-            nonlocal taken
+            nonlocal size
             message = await receive()
-            taken += len(message.get("body", b""))
-            self._check_size(taken)
+            size += len(message.get("body", b""))
+            self._check_size(size)
             return message
 
         try:
@@ -72,7 +72,7 @@ class Guard:
         if self._key and not _is_key(headers.get("authorization", ""), self._key):
             problem = "unauthorized: send the key of this pod as `Authorization: Bearer KEY`"
             raise RefusedError(401, problem)
-        # Without a key, a page of another site could have its visitor's own machine make videos.
+        # Without a key, a page of another site could make videos on its visitor's machine.
         if not self._key and headers.get("sec-fetch-site") == "cross-site":
             raise RefusedError(403, "forbidden: another site's page may not ask; set a key")
         self._check_size(int(headers.get("content-length", "0")))
@@ -84,7 +84,7 @@ class Guard:
 
 
 def _is_key(authorization: str, key: SecretStr) -> bool:
-    """Whether a header holds the key, as RunPod's clients send it: after `Bearer`, or bare."""
+    """Whether a header holds the key: after `Bearer`, or alone, as RunPod's clients send it."""
     scheme, _, rest = authorization.partition(" ")
-    given = rest if scheme.lower() == "bearer" else authorization
-    return hmac.compare_digest(given.encode("latin-1"), key.get_secret_value().encode())
+    sent = rest if scheme.lower() == "bearer" else authorization
+    return hmac.compare_digest(sent.encode("latin-1"), key.get_secret_value().encode())

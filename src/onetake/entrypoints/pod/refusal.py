@@ -1,4 +1,4 @@
-"""What a client is told instead of an answer: a status and `"<code>: <sentence>"`."""
+"""Refusals: a status and `"<code>: <sentence>"`."""
 
 import math
 import re
@@ -6,9 +6,9 @@ import re
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-# Of a job's errors, those that are not the caller's.
+# Errors of jobs that are our fault, not the caller's.
 _OURS = re.compile(r"(\w+_failed|internal_error|out_of_memory|device_lost|timeout|leaving): ")
-# Starlette's own refusals, in our words.
+# Our sentences for Starlette's own refusals.
 _WORDS = {
     404: "not_found: nothing is here; see /openapi.json",
     405: "method_not_allowed: this path takes another method; see /openapi.json",
@@ -16,7 +16,7 @@ _WORDS = {
 
 
 class RefusedError(HTTPException):
-    """A request that is not served, before there is a job."""
+    """A request that is refused before there is a job."""
 
     def __init__(self, status: int, sentence: str, *, retry_after: float | None = None) -> None:
         headers = None
@@ -26,7 +26,7 @@ class RefusedError(HTTPException):
 
 
 def refusal(error: HTTPException) -> JSONResponse:
-    """The answer to a request that is refused."""
+    """The answer to a refused request."""
     sentence = error.detail
     if not isinstance(error, RefusedError):
         sentence = _WORDS.get(error.status_code, "invalid_input: the form cannot be read; check it")

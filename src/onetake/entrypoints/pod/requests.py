@@ -1,4 +1,4 @@
-"""What a request asks: RunPod's envelope, or the fields of `POST /generate`."""
+"""Reads requests: RunPod's envelope, or the fields of `POST /generate`."""
 
 import base64
 import json
@@ -9,28 +9,23 @@ from typing import Any
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from onetake.jobs.request import Job, schema
+from onetake.jobs.request import schema
 from onetake.runtime.errors import JobError
 from onetake.runtime.wording import shown
 from onetake.takes.planning import plan_job
+from onetake.takes.steps import request_model
 from onetake.takes.worker import Worker
 
 _ENVELOPE = ("input", "s3Config")
-SIZE = r"^\d{2,4}[*xX]\d{2,4}$"  # that a `resolution` of `/generate` may be
+SIZE = r"^\d{2,4}[*xX]\d{2,4}$"  # also taken as `resolution` by `/generate`
 MOST_FILES, MOST_FIELDS = 4, 100  # of a form
-# Fields that a form gives as they are; the others are JSON in it.
-_TEXTS = {
-    name
-    for name, rule in schema()["properties"].items()
-    if rule["anyOf"][0].get("type") == "string"
-}
 
 
 async def read_envelope(request: Request) -> dict[str, Any]:
     """The body of `/run` and `/runsync`.
 
     Raises:
-        JobError: it is none, or asks for what a pod does not do.
+        JobError: it is no object, or has a field that a pod does not take.
     """
     body = await _read_json(request)
     for name in body:
@@ -41,29 +36,29 @@ async def read_envelope(request: Request) -> dict[str, Any]:
 
 
 async def read_fields(request: Request) -> dict[str, Any]:
-    """The fields of `/generate`, as a job's input; a `resolution` may be a size.
+    """The fields of `/generate`, as a job's input; `resolution` may be a size.
 
     Raises:
         JobError: they cannot be read.
     """
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        asked = await _read_form(request)
+        fields = await _read_form(request)
     else:
-        asked = await _read_json(request)
-    resolution = asked.get("resolution")
-    if isinstance(resolution, str) and re.match(SIZE, resolution) and asked.get("size") is None:
-        asked["size"] = asked.pop("resolution")
-    return asked
+        fields = await _read_json(request)
+    resolution = fields.get("resolution")
+    if isinstance(resolution, str) and re.match(SIZE, resolution) and fields.get("size") is None:
+        fields["size"] = fields.pop("resolution")
+    return fields
 
 
 def check(worker: Worker, envelope: dict[str, Any]) -> None:
-    """Refuse a job that the worker would refuse, as far as can be said without its inputs.
+    """Refuse a job that the worker would refuse, as far as is known without its inputs.
 
     Raises:
-        JobError: the worker's own.
+        JobError: as the worker would raise it.
     """
-    _spec, _note, plan_for = plan_job(Job.parse(envelope.get("input")), worker.settings)
-    plan_for(None)
+    job = request_model().parse(envelope.get("input"))
+    plan_job(job, worker.settings).plan_for(None)
     worker.answered_jobs(envelope.get("s3Config"))
 
 
@@ -79,20 +74,23 @@ async def _read_json(request: Request) -> dict[str, Any]:
 
 async def _read_form(request: Request) -> dict[str, Any]:
     """A form's fields; a file becomes a data URI."""
-    asked: dict[str, Any] = {}
-    # The guard has limited the whole; a picture may come as base64 in a field.
+    fields: dict[str, Any] = {}
+    # No limit for one part: a field may hold a picture as base64. The guard limits the whole body.
     limits = {"max_files": MOST_FILES, "max_fields": MOST_FIELDS, "max_part_size": sys.maxsize}
+    # Fields of text come as they are; the others are JSON.
+    rules = schema(request_model())["properties"]
+    texts = {name for name, rule in rules.items() if rule["anyOf"][0].get("type") == "string"}
     async with request.form(**limits) as form:
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
-                asked[name] = "data:;base64," + base64.b64encode(await value.read()).decode()
+                fields[name] = "data:;base64," + base64.b64encode(await value.read()).decode()
             else:
-                asked[name] = value if name in _TEXTS else _read_value(value)
-    return asked
+                fields[name] = value if name in texts else _read_value(value)
+    return fields
 
 
 def _read_value(text: str) -> object:
-    """A number, true, false or an object; what is none of them is left to the parser to refuse."""
+    """A JSON value; other text stays as it is, for the job's parser to refuse."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""A static pod's process: it listens while it boots, makes its jobs, and leaves politely."""
+"""The process of a static pod: it listens while it boots, runs jobs, and ends on SIGTERM."""
 
 import asyncio
 import contextlib
@@ -19,13 +19,13 @@ from onetake.runtime.settings import Settings
 from onetake.takes.fitness import checks_of
 from onetake.takes.worker import Worker
 
-LAST_BYTES = 5  # seconds that a download may still take when the pod leaves
+LAST_BYTES = 5  # seconds for downloads to finish when the pod leaves
 
 log = logging.getLogger("onetake")
 
 
 def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or the loss of the card; gives the exit code.
+    """Serve until SIGTERM or until the card is lost; returns the exit code.
 
     Raises:
         OnetakeError: it cannot start.
@@ -37,36 +37,36 @@ def serve(settings: Settings) -> int:
 
 
 async def run_pod(pod: Pod, listener: socket.socket) -> int:
-    """See `serve`."""
-    # asyncio does so for sockets of its own opening; without it each answer takes 40 ms more.
+    """Run the server and the jobs; returns the exit code."""
+    # asyncio does this for sockets that it opens; without it each answer takes 40 ms more.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server = _Server(
         uvicorn.Config(
             make_app(pod),
             lifespan="off",
             ws="none",
-            log_config=None,  # ours
-            access_log=False,  # paths hold the ids of jobs
+            log_config=None,  # our log is set up already
+            access_log=False,  # paths hold job ids
             server_header=False,
             timeout_graceful_shutdown=LAST_BYTES,
         )
     )
     serving = asyncio.create_task(server.serve([listener]))
-    making = asyncio.create_task(_make_jobs(pod.worker, pod.desk))
-    await asyncio.wait([serving, making], return_when=asyncio.FIRST_COMPLETED)
+    working = asyncio.create_task(_run_jobs(pod.worker, pod.desk))
+    await asyncio.wait([serving, working], return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     await serving
-    await making
+    await working
     return 1 if pod.desk.lost else 0
 
 
-async def _make_jobs(worker: Worker, desk: Desk) -> None:
-    """Boot as RunPod's workers do, then work until told to leave."""
+async def _run_jobs(worker: Worker, desk: Desk) -> None:
+    """Boot like a worker of RunPod's queue, then run jobs until SIGTERM."""
     await asyncio.to_thread(_boot, worker)
-    if threading.current_thread() is threading.main_thread():  # elsewhere there are no signals
+    if threading.current_thread() is threading.main_thread():  # others get no signals
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, desk.leave)
-    await desk.work(Runner(worker, desk.tell, lambda: len(desk.unfinished())))
+    await desk.work(Runner(worker, desk.update, lambda: len(desk.unfinished())))
 
 
 def _boot(worker: Worker) -> None:
@@ -79,7 +79,7 @@ def listen(settings: Settings) -> socket.socket:
     """The pod's open port.
 
     Raises:
-        SettingsError: it would be open to all without a key, or cannot be opened.
+        SettingsError: it would be open to other machines without a key, or it is taken.
     """
     if not (_is_loopback(settings.host) or settings.api_key):
         problem = f"not set; a pod that listens on {settings.host} needs a key, such as 32 letters"
@@ -97,7 +97,7 @@ def files_url(settings: Settings) -> str:
         return settings.public_url
     if settings.pod_id and not _is_loopback(settings.host):
         return f"https://{settings.pod_id}-{settings.port}.proxy.runpod.net/files"
-    host = "localhost" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - named here
+    host = "localhost" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - only compared
     return f"http://{host}:{settings.port}/files"
 
 
@@ -109,7 +109,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's own signal handlers would close the port on clients that wait for their job."""
+    """uvicorn without its signal handlers, which would close the port while clients wait."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

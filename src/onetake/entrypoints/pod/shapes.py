@@ -1,4 +1,4 @@
-"""The answers of the pod's API, for its OpenAPI; the routes answer in these shapes."""
+"""The shapes of the pod's answers, for its OpenAPI."""
 
 import json
 from typing import Any
@@ -10,23 +10,26 @@ from onetake.entrypoints.pod.requests import SIZE
 from onetake.jobs.request import schema
 from onetake.jobs.response import Result
 from onetake.runtime.progress import Progress
+from onetake.takes.steps import request_model
 
 _REF = "#/components/schemas/"
 
 
 class Refusal(BaseModel):
-    """Why a request was not served."""
+    """Why a request was refused."""
 
     error: str = Field(description="`<code>: <sentence>`")
 
 
 class Status(BaseModel):
-    """A job, as RunPod's API tells of it; what is not known yet is left out."""
+    """A job, as RunPod's API shows it; fields that are not known yet are left out."""
 
     id: str
     status: State
     delay_time: int = Field(0, alias="delayTime", description="Milliseconds in the queue")
-    execution_time: int = Field(0, alias="executionTime", description="Milliseconds after it")
+    execution_time: int = Field(
+        0, alias="executionTime", description="Milliseconds after the queue"
+    )
     output: Result | Progress | None = Field(
         None, description="The result; before it, how far the job is"
     )
@@ -40,7 +43,7 @@ class Chunk(BaseModel):
 
 
 class Stream(BaseModel):
-    """What was told of a job since it was asked last; the last update is the result."""
+    """A job's updates since the last call; the last one is the result."""
 
     status: State
     stream: list[Chunk]
@@ -48,7 +51,7 @@ class Stream(BaseModel):
 
 
 class JobCounts(BaseModel):
-    """Jobs since the pod was started."""
+    """Numbers of jobs since the pod started."""
 
     completed: int
     failed: int
@@ -58,7 +61,7 @@ class JobCounts(BaseModel):
 
 
 class WorkerCounts(BaseModel):
-    """The one worker's state, as RunPod counts many."""
+    """The state of the one worker, in RunPod's counts."""
 
     idle: int
     initializing: int
@@ -69,7 +72,7 @@ class WorkerCounts(BaseModel):
 
 
 class Health(BaseModel):
-    """Jobs and workers."""
+    """Jobs and workers, counted."""
 
     jobs: JobCounts
     workers: WorkerCounts
@@ -78,7 +81,7 @@ class Health(BaseModel):
 def body(**named: str) -> dict[str, Any]:
     """A route's `openapi_extra`: the schema of its body as JSON, and as a form if it takes one.
 
-    FastAPI parses none of them: a job's own parser finds better words for what is wrong.
+    FastAPI parses neither: the job's own parser has better sentences for mistakes.
     """
     media = {"json": "application/json", "form": "multipart/form-data"}
     content = {media[kind]: {"schema": {"$ref": _REF + name}} for kind, name in named.items()}
@@ -86,12 +89,12 @@ def body(**named: str) -> dict[str, Any]:
 
 
 def request_schemas() -> dict[str, Any]:
-    """What may be asked, by the names that `body` gives."""
-    job = json.loads(json.dumps(schema()).replace("#/$defs/", _REF))
+    """The schemas of requests, by the names that `body` refers to."""
+    job = json.loads(json.dumps(schema(request_model())).replace("#/$defs/", _REF))
     parts = job.pop("$defs")
-    resolution = job["properties"]["resolution"]
-    either = {**resolution, "anyOf": [*resolution["anyOf"], {"type": "string", "pattern": SIZE}]}
-    fields = {**job, "properties": {**job["properties"], "resolution": either}}
+    named = job["properties"]["resolution"]
+    resolution = {**named, "anyOf": [*named["anyOf"], {"type": "string", "pattern": SIZE}]}
+    fields = {**job, "properties": {**job["properties"], "resolution": resolution}}
     file = {"type": "string", "format": "binary", "description": "The first frame's file"}
     return {
         **parts,

@@ -1,0 +1,1 @@
+"""The worker of RunPod's queue: jobs in, results and progress out."""

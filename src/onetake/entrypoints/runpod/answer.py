@@ -1,4 +1,4 @@
-"""From RunPod's job to RunPod's answer: the boundary that no exception and no secret crosses."""
+"""From RunPod's job to RunPod's answer. No exception and no secret gets out of here."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from onetake.runtime.logs import about
 from onetake.takes.story import make_take
 from onetake.takes.worker import Worker
 
-MAX_REPLY_BYTES = 9_500_000  # RunPod's /run takes 10 MB, silently nothing above
+MAX_REPLY_BYTES = 9_500_000  # RunPod's /run takes 10 MB, and drops larger answers silently
 
 log = logging.getLogger("onetake")
 
@@ -23,20 +23,20 @@ log = logging.getLogger("onetake")
 def answer(worker: Worker, job: Mapping[str, Any], control: Control) -> dict[str, Any]:
     """The result as JSON, or ``{"error": "<code>: <sentence>"}``; never raises an Exception.
 
-    Args:
-        worker: makes it.
-        job: RunPod's: ``id``, ``input``, and ``s3Config`` if the caller brings a bucket.
-        control: is told each step, and may stop the job.
-
     ``refresh_worker`` beside an error asks RunPod to replace this worker.
+
+    Args:
+        worker: makes the take.
+        job: RunPod's: ``id``, ``input``, and ``s3Config`` if the caller brings a bucket.
+        control: hears of each step, and can stop the job.
     """
     name = safe_name(str(job.get("id", "job")))
     with about(name):
         reply, outcome = _answer(worker, name, job, control)
         if outcome in {"failed", "stopped"}:
-            device.free()  # here nothing holds the job's tensors any more
+            device.free()  # nothing holds the job's tensors any more
         trim_host_memory()
-        worker.counters.add(f"jobs_{outcome}")
+        worker.metrics.count_job(outcome)
         log.info("%s", outcome)
     return reply
 
@@ -44,44 +44,44 @@ def answer(worker: Worker, job: Mapping[str, Any], control: Control) -> dict[str
 def _answer(
     worker: Worker, name: str, job: Mapping[str, Any], control: Control
 ) -> tuple[dict[str, Any], str]:
-    """The reply, and in one word what became of the job."""
-    asked = job.get("input")
+    """The reply, and the job's outcome in one word."""
+    request = job.get("input")
     try:
-        ledger = worker.answered_jobs(job.get("s3Config"))
-        # Only a queue delivers twice; elsewhere the same name is a wish to see it made again.
-        if worker.settings.production and (known := ledger.find(name, asked)):
-            return known, "answered_again"
-        made = make_take(worker, ledger, name, asked, control).model_dump(mode="json")
-        _check_size(made)
-        if made["error"] is not None:
-            return _cut_short(made), "failed"
-        del made["error"]
-        if worker.settings.production and made["safety"]["verdict"] != "flagged":
-            ledger.write(name, asked, made)
+        answered = worker.answered_jobs(job.get("s3Config"))
+        # Only the queue delivers a job twice; elsewhere the same name means: make it again.
+        if worker.settings.production and (earlier := answered.find(name, request)):
+            return earlier, "answered_again"
+        result = make_take(worker, answered, name, request, control).model_dump(mode="json")
+        _check_size(result)
+        if result["error"] is not None:
+            return _cut_short(result), "failed"
+        del result["error"]
+        if worker.settings.production and result["safety"]["verdict"] != "flagged":
+            answered.write(name, request, result)
     except OnetakeError as error:
-        return _refusal(error)
+        return _error_reply(error)
     except Exception:
         log.exception("failed unexpectedly")
         return {"error": "internal_error: the worker failed; send the job again"}, "failed"
-    return made, "done"
+    return result, "done"
 
 
-def _check_size(made: dict[str, Any]) -> None:
-    if (size := len(json.dumps(made))) > MAX_REPLY_BYTES:
+def _check_size(result: dict[str, Any]) -> None:
+    if (size := len(json.dumps(result))) > MAX_REPLY_BYTES:
         problem = f"the answer has {size / 1e6:.1f} MB, too many to send; use output.delivery url"
         raise OnetakeError("reply_too_large", problem)
 
 
-def _cut_short(made: dict[str, Any]) -> dict[str, Any]:
-    """A take that ends early: RunPod takes its error out and keeps the rest as the output."""
-    log.error("%s", made["error"])
-    lost = made["error"].startswith(("out_of_memory", "device_lost"))
-    return made | ({"refresh_worker": True} if lost else {})
+def _cut_short(result: dict[str, Any]) -> dict[str, Any]:
+    """The reply for a take that ends early: RunPod reads its error, and the rest as the output."""
+    log.error("%s", result["error"])
+    lost = result["error"].startswith(("out_of_memory", "device_lost"))
+    return result | ({"refresh_worker": True} if lost else {})
 
 
-def _refusal(error: OnetakeError) -> tuple[dict[str, Any], str]:
+def _error_reply(error: OnetakeError) -> tuple[dict[str, Any], str]:
     reply: dict[str, Any] = {"error": str(error)}
-    if isinstance(error, JobError):  # its sentence may repeat what was asked
+    if isinstance(error, JobError):  # its sentence may repeat the request, so it is not logged
         log.info("refused: %s", error.code)
         return reply, "refused"
     if isinstance(error, StoppedError):
@@ -94,7 +94,7 @@ def _refusal(error: OnetakeError) -> tuple[dict[str, Any], str]:
 
 
 def safe_name(job_id: str) -> str:
-    """``job_id`` as a file name; what had to be changed is told apart by a digest."""
+    """``job_id`` as a file name; a digest keeps names that had to be changed apart."""
     name = re.sub(r"[^A-Za-z0-9_-]", "_", job_id)[:80]
     if name == job_id:
         return name

@@ -1,4 +1,4 @@
-"""One job at a time on a thread of its own, with the event loop left free for RunPod's signals."""
+"""One job at a time on its own thread, so that the event loop is free for RunPod's signals."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 from onetake.entrypoints.runpod.answer import answer
-from onetake.entrypoints.runpod.progress import Teller
+from onetake.entrypoints.runpod.progress import ProgressSender
 from onetake.runtime.cancellation import Control
 from onetake.takes.worker import Worker
 
@@ -20,12 +20,12 @@ log = logging.getLogger("onetake")
 
 
 class Runner:
-    """Answers jobs as RunPod's SDK wants it: a stopped job posts nothing.
+    """Answers jobs for RunPod's SDK: nothing is posted for a stopped job.
 
     Args:
         worker: makes the takes.
-        send_progress: hands a job's progress to RunPod and returns when it has arrived; None where
-            there is no queue.
+        send_progress: sends a job's progress to RunPod and returns when it has arrived; None
+            without a queue.
         jobs_taken: how many jobs the SDK has taken and not finished.
     """
 
@@ -46,15 +46,15 @@ class Runner:
         """The result, or an ``error``.
 
         Raises:
-            asyncio.CancelledError: the job was stopped, or the worker has to leave before its end;
-                RunPod's SDK posts nothing then.
+            asyncio.CancelledError: the job was stopped, or the worker has to leave before the job
+                ends; RunPod's SDK then posts nothing.
         """
         if self._watching and (task := asyncio.current_task()):
             task.add_done_callback(self._after_job)
         send = self._send_progress
-        teller = Teller(lambda told: send(job, told)) if send else None
+        sender = ProgressSender(lambda update: send(job, update)) if send else None
         settings = self._worker.settings
-        self._control = Control(teller.tell if teller else None, settings.execution_timeout)
+        self._control = Control(sender.offer if sender else None, settings.execution_timeout)
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(self._gpu, answer, self._worker, job, self._control)
         try:
@@ -64,18 +64,18 @@ class Runner:
             await asyncio.wait([work])
             raise
         finally:
-            if teller:
-                await asyncio.to_thread(teller.close)
+            if sender:
+                await asyncio.to_thread(sender.close)
         if self._control.stopped:  # by SIGTERM
             raise asyncio.CancelledError
         return reply
 
     def before_take(self, _concurrency: int) -> int:
-        """How many jobs to have at once: one. The SDK asks this before it takes each job.
+        """How many jobs to have at once: one. The SDK calls this before it takes each job.
 
-        It is also the first that is called after the SDK has set its own handler of SIGTERM. That
-        one waits for the open poll, up to 90 s, and loses a job that the poll brings meanwhile.
-        Ours lets the job in flight finish within the grace period, or ends it, and leaves at once.
+        This is also our first call after the SDK has set its own handler of SIGTERM. The SDK's
+        handler waits up to 90 s for the open poll, and loses a job that the poll brings meanwhile.
+        Ours lets the running job finish within the grace period, or ends it, and leaves at once.
         """
         if not self._watching:
             self._watching = True
@@ -89,7 +89,7 @@ class Runner:
             return
         self._leaving = True
         grace = self._worker.settings.grace_period
-        log.info("leaving; the job in flight has %g s", grace)
+        log.info("leaving; the running job has %g s", grace)
         timer = threading.Timer(grace, self._end_of_grace)
         timer.daemon = True
         timer.start()
@@ -98,6 +98,6 @@ class Runner:
         self._control.stop(hand_back=True)
 
     def _after_job(self, _task: asyncio.Task[Any]) -> None:
-        """After its result was posted, or not."""
+        """Leave if SIGTERM came during the job. Its result, if any, is posted by now."""
         if self._leaving:
             raise SystemExit(0)
