@@ -38,7 +38,7 @@ evaluate: $(READY)
 	$(BIN)/python -m training.evaluate
 
 docs: $(READY)
-	$(BIN)/python docs/write_tables.py
+	$(BIN)/python -m docs.write_tables
 
 image:
 	$(ENGINE) build $(FORMAT) --tag $(IMAGE) --build-arg TARGET=$(TARGET) \

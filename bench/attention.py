@@ -1,6 +1,6 @@
 """8-bit attention on a card: each kernel alone, and in a compiled block of the default model.
 
-    python bench/attention.py    # needs a GPU; a minute on an H200
+    python -m bench.attention    # needs a GPU; a minute on an H200
 
 The default job's tokens, 1280x704 and 121 frames. Errors are against float32 attention on the
 same Gaussian noise, which is what random weights give and no trained model's.

@@ -1,10 +1,10 @@
 """What each way to chain segments makes of a take: the table and the picture of docs/CHAINING.md.
 
-    python bench/chaining.py                 # half an hour on two CPU cores
-    python bench/chaining.py naive "9 frames, faded" --segments 4              # another table
-    python bench/chaining.py naive "9 frames, faded" --segments 4 --first 24 --takes 48
-    python bench/chaining.py naive "9 frames, faded" --still                   # nothing moves
-    python bench/chaining.py --only-long     # the picture alone
+    python -m bench.chaining                 # half an hour on two CPU cores
+    python -m bench.chaining naive "9 frames, faded" --segments 4              # another table
+    python -m bench.chaining naive "9 frames, faded" --segments 4 --first 24 --takes 48
+    python -m bench.chaining naive "9 frames, faded" --still                   # nothing moves
+    python -m bench.chaining --only-long     # the picture alone
 
 Takes of the embedded model from prompts that were kept out of its training, two of each movement,
 128x128, eight segments; and three takes of 60 s. Looks are judged by the evaluator of training/,

@@ -1,6 +1,6 @@
 """By how much the checks make a take later: bench/results/checks.json.
 
-    python bench/checks.py               # two minutes on two CPU cores
+    python -m bench.checks               # two minutes on two CPU cores
 
 A clip of the default job's size goes through the worker's watch into its encoder, with the checks
 and without them, by turns. ffmpeg encodes in software on the same cores, which leaves the

@@ -1,6 +1,6 @@
 """Operations of decoding one full segment, counted by torch on meta tensors: `vae_tflop`.
 
-python bench/count_operations.py          # seconds; no weights, no GPU
+python -m bench.count_operations          # seconds; no weights, no GPU
 """
 
 import json

@@ -1,9 +1,9 @@
 """A hundred jobs through RunPod's SDK with faults injected: what became of each.
 
-python bench/faults.py      # minutes on two cores; prints a table, fails if a job is lost
+python -m bench.faults      # minutes on two cores; prints a table, fails if a job is lost
 
-The queue is the stand-in of tests/support/runpod_queue.py, the worker tests/support/faulty_worker.py: the real SDK,
-handler, model, encoder and store, with faults raised where a card or an encoder would.
+The queue is the stand-in of tests/support/runpod_queue.py, the worker that of
+tests/support/faulty_worker.py: the real SDK, handler, model, encoder and store, with faults raised where a card or an encoder would.
 """
 
 import json

@@ -1,7 +1,7 @@
 """From how many clips the invisible mark is read back, after what is commonly done to a video.
 
-    python bench/invisible.py    # a quarter of an hour on two CPU cores
-    python bench/invisible.py --every 6   # a look
+    python -m bench.invisible    # a quarter of an hour on two CPU cores
+    python -m bench.invisible --every 6   # a look
 
 Takes of the embedded model and drawn clips, scaled to 720p as they would be delivered, and hard
 cases. Each is marked, written by the worker's own encoder, and then attacked with another ffmpeg

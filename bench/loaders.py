@@ -1,6 +1,6 @@
 """Seconds from disk to GPU for the default model's weights, by loader: the table of README.
 
-    python bench/loaders.py FOLDER        # needs a GPU and 40 GB of disk; six minutes
+    python -m bench.loaders FOLDER        # needs a GPU and 40 GB of disk; six minutes
 
 Writes the model at full size with random weights (bf16, 23 GB) and its 8-bit form (12 GB) to
 FOLDER, then loads each in fresh processes: cold after the file cache gave up the files, then warm.
@@ -104,7 +104,7 @@ def main(folder: Path) -> None:
             seconds = []
             forget(weights)
             for _ in ("cold", "warm"):
-                command = [sys.executable, __file__, str(weights), "--one", loader]
+                command = [sys.executable, "-m", "bench.loaders", str(weights), "--one", loader]
                 ended = subprocess.run(
                     command, env=os.environ | LOADERS[loader][1], stdout=subprocess.PIPE, text=True,
                     check=True,

@@ -1,10 +1,10 @@
 """The card's peak memory by size and length: bench/results/memory.json.
 
-    python bench/memory.py               # needs a GPU; three minutes on an H100
+    python -m bench.memory               # needs a GPU; three minutes on an H100
 
 The default model at full size with random weights, on a card capped to 24 GiB. One step and the
 first latents are enough: what is kept does not grow from step to step or from latent to latent.
-tests/test_memory.py compares what the plan predicts.
+tests/models/test_placement.py compares what the plan predicts.
 """
 
 import argparse
@@ -66,7 +66,7 @@ if __name__ == "__main__":
     else:
         rows = []
         for profile in PROFILES:
-            command = [sys.executable, __file__, "--one", profile]
+            command = [sys.executable, "-m", "bench.memory", "--one", profile]
             ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             rows += json.loads(ended.stdout.splitlines()[-1])
         card = torch.cuda.get_device_name()

@@ -1,6 +1,6 @@
 """Peak host memory of a short and a long take, each in a fresh process, on the embedded model.
 
-python bench/memory_by_length.py          # about five minutes on two cores
+python -m bench.memory_by_length          # about five minutes on two cores
 
 Frames leave at 1280x720, where a take held whole in memory would show. Writes
 bench/results/memory_by_length.json.

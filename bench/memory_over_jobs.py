@@ -1,6 +1,6 @@
 """Memory of a worker over many jobs of mixed sizes: does it grow?
 
-python bench/memory_over_jobs.py      # minutes on two cores; writes docs/memory_over_jobs.png
+python -m bench.memory_over_jobs      # minutes on two cores; writes docs/memory_over_jobs.png
 
 Resident memory of the worker process after each job; without a card that is the only memory
 there is. With one, the reserved memory of the card is drawn too. Of five kinds of jobs, the first

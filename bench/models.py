@@ -1,6 +1,6 @@
 """What other models take of a card: bench/results/models.json.
 
-    python bench/models.py               # needs a GPU and 100 GB of host memory
+    python -m bench.models               # needs a GPU and 100 GB of host memory
 
 At full size with random weights, each in a process of its own and a few steps long: what is kept
 does not grow from step to step.
@@ -39,8 +39,8 @@ def one(name: str, way: str, card_gib: float) -> dict[str, object]:
         spec = loaded[0] if way == STOCK else loaded.spec
         width, height = spec.segment.sizes[0]
         asked = DenoiseRequest(
-            "a red bottle", "", width, height, spec.segment.max_frames, STEPS, spec.sampling.guidance_scale,
-            spec.sampling.flow_shift, 1,
+            "a red bottle", "", width, height, spec.segment.max_frames, STEPS,
+            spec.sampling.guidance_scale, spec.sampling.flow_shift, 1,
         )  # fmt: skip
         run = loaded[1] if way == STOCK else lambda asked: measure.measure(loaded, asked)
         return row | found | {"job": run(asked)}
@@ -62,7 +62,7 @@ if __name__ == "__main__":
     else:
         rows = json.loads(RESULTS.read_text())["rows"]
         for number in asked.runs:
-            command = [sys.executable, __file__, f"--one={number}"]
+            command = [sys.executable, "-m", "bench.models", f"--one={number}"]
             ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             new = json.loads(ended.stdout.splitlines()[-1])
             rows = [row for row in rows if _run(row) != _run(new)] + [new]

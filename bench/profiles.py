@@ -1,6 +1,6 @@
 """Seconds and memory of the default job by stock diffusers and by each profile: README's ratios.
 
-    python bench/profiles.py              # needs a GPU; ten minutes on an H100
+    python -m bench.profiles              # needs a GPU; ten minutes on an H100
 
 The default model at full size with random weights, on a card capped to 24 GiB. Every way has a
 process of its own: it is loaded, warmed up as the worker does at boot, and runs the same job.
@@ -94,7 +94,10 @@ def main(ways: list[str], steps: int | None, layers: int | None) -> None:
         options += [f"--steps={steps}"] if steps else []
         options += [f"--layers={layers}"] if layers else []
         ended = subprocess.run(
-            [sys.executable, __file__, *options], stdout=subprocess.PIPE, text=True, check=False
+            [sys.executable, "-m", "bench.profiles", *options],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
         )
         if ended.returncode:
             print(way, "failed", flush=True)

@@ -1,7 +1,7 @@
 """What each profile keeps of the picture, on the embedded model: README's quality figures.
 
-    python bench/quality.py             # 40 clips each; half an hour on two CPU cores
-    python bench/quality.py --clips 4   # a look
+    python -m bench.quality             # 40 clips each; half an hour on two CPU cores
+    python -m bench.quality --clips 4   # a look
 
 Frames are compared with those of stock diffusers (its VAE in float32) for the same prompt and seed,
 and named by the pixel evaluator of training/judge.py. Prompts are of combinations that the model
@@ -67,7 +67,9 @@ def ours(name: str) -> tuple[Make, ModelSpec]:
     """The embedded model under a profile."""
     profile = profiles.PROFILES[name.removesuffix(", e4m3")]
     spec = choice.few_step_form(SPEC, Settings()) if profile.distilled else SPEC
-    model = loader.load(spec, Settings(), eight_bit=acceleration.effect_of(spec, profile.techniques).eight_bit)
+    model = loader.load(
+        spec, Settings(), eight_bit=acceleration.effect_of(spec, profile.techniques).eight_bit
+    )
     with ExitStack() as stack:
         for technique in (linears, attention) if name == E4M3 else ():
             fp8 = linears.Suits("fp8", "as on Hopper")

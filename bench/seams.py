@@ -1,6 +1,6 @@
 """How often `onetake seams` flags clean places, and which planted faults it finds.
 
-    python bench/seams.py [clips a movement]
+    python -m bench.seams [clips a movement]
 
 Drawn clips of all movements, 49 frames of 224x128, written and read as H.264.
 """

@@ -1,6 +1,6 @@
 """Make docs/frames.png: rows of frames of whole takes, each under its prompt.
 
-python docs/make_picture.py          # under a minute on two cores
+python -m docs.make_picture          # under a minute on two cores
 """
 
 import tempfile

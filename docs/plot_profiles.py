@@ -1,6 +1,6 @@
 """Draw docs/profiles.png from what `bench/profiles.py` found last: seconds by stage of each way.
 
-python docs/plot_profiles.py
+python -m docs.plot_profiles
 """
 
 import json

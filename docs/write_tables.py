@@ -1,6 +1,6 @@
 """Write the tables of PAGES from the code, between `<!-- table: name -->` and `<!-- end -->`.
 
-python docs/write_tables.py
+python -m docs.write_tables
 """
 
 import json

@@ -1,4 +1,4 @@
-"""handler.py as RunPod's SDK runs it, in its own process."""
+"""handler.py in its own process, as RunPod's SDK runs it."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def test_a_worker_without_a_store_does_not_start(tmp_path: Path) -> None:
 
 
 def test_a_worker_with_an_unknown_model_does_not_start(tmp_path: Path) -> None:
-    """A model that is not in the table is the operator's slip, told at boot."""
+    """A model that is not in the table is named at boot."""
     ran = run(tmp_path, ONETAKE_MODEL="wan3")
     assert ran.returncode == 1
     assert "onetake cannot start: invalid_settings: ONETAKE_MODEL: is none of" in ran.stderr

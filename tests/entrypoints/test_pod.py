@@ -1,4 +1,4 @@
-"""The pod's server over real HTTP: RunPod's own client, forms, files, limits, leaving."""
+"""The pod's server over real HTTP: RunPod's own client, forms, files, limits, the end."""
 
 import asyncio
 import json
@@ -47,13 +47,13 @@ WAIT = 60  # seconds for anything here
 
 @pytest.fixture(autouse=True)
 def _no_last_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody asks a pod that leaves, unless a test says so."""
+    """A pod that leaves waits for no client, unless a test says so."""
     monkeypatch.setattr(desk, "LAST_LOOK", 0.0)
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, tiny: VideoModel) -> Iterator[Served]:
-    """One pod for most tests, booted as it boots."""
+    """One pod for most tests, with a real boot."""
     folder = tmp_path_factory.mktemp("pod")
     settings = Settings(
         model="tiny", output_dir=folder / "outputs", work_dir=folder / "work", max_duration=60
@@ -64,21 +64,21 @@ def shared(tmp_path_factory: pytest.TempPathFactory, tiny: VideoModel) -> Iterat
 
 @pytest.fixture
 def served(shared: Served) -> Iterator[Served]:
-    """The shared pod; afterwards what the test has cancelled has stopped."""
+    """The shared pod; after the test, jobs that it cancelled have stopped."""
     yield shared
     post(f"{shared.url}/runsync", {"input": UNREACHABLE})
 
 
 @pytest.fixture
 def endpoint(served: Served, monkeypatch: pytest.MonkeyPatch) -> runpod.Endpoint:
-    """RunPod's client, of whose settings the address alone is changed."""
+    """RunPod's client, with only its address changed."""
     monkeypatch.setattr(runpod, "endpoint_url_base", f"{served.url}/v2")
     return runpod.Endpoint("any", api_key="none")
 
 
 @pytest.fixture
 def pod(settings: Settings, tiny: VideoModel, request: pytest.FixtureRequest) -> Iterator[Served]:
-    """A pod of the test's own, with the settings that it names."""
+    """A pod for one test, with the settings that it names."""
     with serving(settings.model_copy(update=getattr(request, "param", {})), tiny, []) as own:
         yield own
 
@@ -94,28 +94,34 @@ def get(url: str, **more: Any) -> requests.Response:
 
 
 def error_of(answer: requests.Response) -> str:
-    """The one line of a refusal, which holds nothing of the inside."""
+    """The one line of a refusal, in which nothing is private."""
     assert set(answer.json()) == {"error"}
     for private in ("Traceback", "/work", "/tmp", "127.0.0.1", "File "):  # noqa: S108 - looked for
         assert private not in answer.text
     return answer.json()["error"]
 
 
-def until(held: Callable[[], object]) -> None:
-    """Back when ``held`` does."""
+def until(condition: Callable[[], object]) -> None:
+    """Wait until ``condition`` is true."""
     ends = time.monotonic() + WAIT
-    while not held():
+    while not condition():
         assert time.monotonic() < ends
         time.sleep(0.05)  # HTTP has no event to await
 
 
 def in_progress(url: str) -> None:
-    """Back when a job is being made."""
+    """Wait until a job runs."""
     until(lambda: get(f"{url}/health").json()["jobs"]["inProgress"])
 
 
+def stopped_jobs(served: Served) -> float | None:
+    """How many jobs the worker has stopped so far."""
+    value = served.pod.worker.metrics.registry.get_sample_value
+    return value("onetake_jobs_total", {"outcome": "stopped"})
+
+
 class TestRunPodsClient:
-    """The SDK's own client, as it talks to RunPod."""
+    """RunPod's own client against the pod."""
 
     def test_run_answers_at_once_and_the_result_comes(self, endpoint: runpod.Endpoint) -> None:
         """The output is the worker's result, and its link is the video."""
@@ -145,18 +151,18 @@ class TestRunPodsClient:
     def test_cancel_stops_the_job_in_progress(
         self, endpoint: runpod.Endpoint, served: Served
     ) -> None:
-        """It ends within a step, leaves no file, stays cancelled, and makes room."""
-        before = served.pod.worker.counters.summary().get("jobs_stopped", 0)
+        """It ends within a step, leaves no file, stays cancelled, and the next job runs."""
+        before = stopped_jobs(served)
         job = endpoint.run({"input": LONG})
         next(job.stream())
         assert job.cancel() == {**job.cancel(), "status": "CANCELLED"}
         assert endpoint.run_sync({"input": QUICK}, timeout=WAIT)["num_frames"] == 16
-        assert served.pod.worker.counters.summary()["jobs_stopped"] == before + 1
+        assert stopped_jobs(served) == before + 1
         assert job.status() == "CANCELLED"
         assert not list(served.pod.worker.settings.output_dir.glob(f"{job.job_id}*"))
 
     def test_jobs_are_made_in_order(self, endpoint: runpod.Endpoint) -> None:
-        """The second waits for the first, and one that is cancelled while it waits never runs."""
+        """The second waits for the first, and a job cancelled while it waits never runs."""
         first, second = endpoint.run({"input": LONG}), endpoint.run({"input": LONG})
         next(first.stream())
         assert (first.status(), second.status()) == ("IN_PROGRESS", "IN_QUEUE")
@@ -166,7 +172,7 @@ class TestRunPodsClient:
         assert "executionTime" in first.cancel()
 
     def test_health_counts(self, endpoint: runpod.Endpoint) -> None:
-        """Jobs and workers have RunPod's names, and a finished job is counted."""
+        """The counts have RunPod's names, and a finished job is counted."""
         before = endpoint.health()["jobs"]["completed"]
         endpoint.run_sync({"input": QUICK}, timeout=WAIT)
         health = endpoint.health()
@@ -177,20 +183,20 @@ class TestRunPodsClient:
 
 
 def test_the_times_are_milliseconds(served: Served) -> None:
-    """What a job took is what its result says, and it is the same without `/v2/...`."""
-    told = post(f"{served.url}/runsync", {"input": QUICK}).json()
-    assert told["executionTime"] >= told["output"]["timings"]["total"] * 1000
-    assert 0 <= told["delayTime"] < WAIT * 1000
-    assert post(f"{served.url}/status/{told['id']}").json() == told
-    assert get(f"{served.url}/v2/any/status/{told['id']}").json() == told
+    """They fit the result's own timings, and the answer is the same without `/v2/...`."""
+    status = post(f"{served.url}/runsync", {"input": QUICK}).json()
+    assert status["executionTime"] >= status["output"]["timings"]["total"] * 1000
+    assert 0 <= status["delayTime"] < WAIT * 1000
+    assert post(f"{served.url}/status/{status['id']}").json() == status
+    assert get(f"{served.url}/v2/any/status/{status['id']}").json() == status
 
 
 def test_runsync_answers_before_the_end(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After its wait it tells where the job is, which goes on."""
+    """After its wait it says where the job is, and the job goes on."""
     monkeypatch.setattr(api, "RUNSYNC_WAIT", 0.01)
-    told = post(f"{served.url}/runsync", {"input": LONG}).json()
-    assert told["status"] in {"IN_QUEUE", "IN_PROGRESS"}
-    assert post(f"{served.url}/cancel/{told['id']}").json()["status"] == "CANCELLED"
+    status = post(f"{served.url}/runsync", {"input": LONG}).json()
+    assert status["status"] in {"IN_QUEUE", "IN_PROGRESS"}
+    assert post(f"{served.url}/cancel/{status['id']}").json()["status"] == "CANCELLED"
 
 
 @pytest.mark.parametrize(
@@ -212,12 +218,12 @@ def test_runsync_answers_before_the_end(served: Served, monkeypatch: pytest.Monk
 def test_a_wrong_request_is_refused_before_the_queue(
     served: Served, path: str, body: bytes, error: str
 ) -> None:
-    """The worker's own sentence, at once, and no job of it."""
-    known = len(served.pod.desk._entries)
+    """It gets the worker's own sentence at once, and no job is made."""
+    jobs_before = len(served.pod.desk._entries)
     answer = requests.post(f"{served.url}/{path}", data=body, timeout=WAIT)
     assert answer.status_code == 422
     assert error_of(answer).startswith(error)
-    assert len(served.pod.desk._entries) == known
+    assert len(served.pod.desk._entries) == jobs_before
 
 
 @pytest.mark.parametrize(
@@ -239,14 +245,14 @@ def test_what_is_not_served_is_said_in_one_line(served: Served) -> None:
 
 
 def test_a_job_that_fails_says_why(served: Served) -> None:
-    """An input that cannot be had: FAILED for RunPod's routes, a status of 422 for ours."""
-    told = post(f"{served.url}/runsync", {"input": UNREACHABLE}).json()
-    assert told["status"] == "FAILED"
-    assert told["error"].startswith("input_forbidden: image: its URL leads to a private address")
-    assert get(f"{served.url}/stream/{told['id']}").json()["error"] == told["error"]
+    """An input that cannot be fetched: FAILED on RunPod's routes, status 422 on ours."""
+    status = post(f"{served.url}/runsync", {"input": UNREACHABLE}).json()
+    assert status["status"] == "FAILED"
+    assert status["error"].startswith("input_forbidden: image: its URL leads to a private address")
+    assert get(f"{served.url}/stream/{status['id']}").json()["error"] == status["error"]
     answer = post(f"{served.url}/generate", UNREACHABLE)
     assert answer.status_code == 422
-    assert error_of(answer) == told["error"]
+    assert error_of(answer) == status["error"]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +265,7 @@ def test_a_job_that_fails_says_why(served: Served) -> None:
     ],
 )
 def test_whose_fault_it_is_decides_the_status(error: str, status: int) -> None:
-    """The caller's is 422, ours 500, and the line is the same."""
+    """The caller's fault is 422, ours is 500, and the line is the same."""
     answer = failure(error)
     assert answer.status_code == status
     assert json.loads(answer.body) == {"error": error}
@@ -269,19 +275,19 @@ def test_whose_fault_it_is_decides_the_status(error: str, status: int) -> None:
 def test_a_take_that_is_kept_back_is_told_when_it_is_decided(
     served: Served, monkeypatch: pytest.MonkeyPatch, decide: str, verdict: str
 ) -> None:
-    """By the job's status, with links once it may leave."""
+    """The job's status has the decision, and links once it is approved."""
     monkeypatch.setattr(served.pod.worker, "policy", Policy(brands=("Otterline",)))
-    asked = {"input": {**QUICK, "prompt": "an Otterline bottle"}}
-    job = post(f"{served.url}/runsync", asked).json()
+    request = {"input": {**QUICK, "prompt": "an Otterline bottle"}}
+    job = post(f"{served.url}/runsync", request).json()
     assert (job["output"]["safety"]["verdict"], job["output"]["video_url"]) == ("flagged", None)
     getattr(served.pod.worker.quarantine, decide)(job["id"])
-    told = get(f"{served.url}/status/{job['id']}").json()["output"]
-    assert set(told) == set(job["output"])
-    assert told["safety"]["verdict"] == verdict
+    output = get(f"{served.url}/status/{job['id']}").json()["output"]
+    assert set(output) == set(job["output"])
+    assert output["safety"]["verdict"] == verdict
     if decide == "approve":
-        assert frames_of(get(told["video_url"]).content).shape == (16, 96, 128, 3)
+        assert frames_of(get(output["video_url"]).content).shape == (16, 96, 128, 3)
     else:
-        assert told["video_url"] is None
+        assert output["video_url"] is None
 
 
 class TestGenerate:
@@ -290,25 +296,25 @@ class TestGenerate:
     def test_a_take_that_is_kept_back_has_no_link_to_go_to(
         self, served: Served, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Its result is the answer instead of its file."""
+        """The answer is the result instead of the file."""
         monkeypatch.setattr(served.pod.worker, "policy", Policy(brands=("Otterline",)))
         answer = post(f"{served.url}/generate", {**QUICK, "prompt": "an Otterline bottle"})
         assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
-        told = answer.json()
-        assert (told["safety"]["verdict"], told["video_url"]) == ("flagged", None)
+        result = answer.json()
+        assert (result["safety"]["verdict"], result["video_url"]) == ("flagged", None)
 
     def test_it_answers_the_video(self, served: Served) -> None:
         """The MP4 itself, of the size that `resolution` names."""
-        asked = {**QUICK, "size": None, "resolution": "128x96", "fps": 8}
-        answer = post(f"{served.url}/generate", asked)
+        fields = {**QUICK, "size": None, "resolution": "128x96", "fps": 8}
+        answer = post(f"{served.url}/generate", fields)
         assert answer.headers["content-type"] == "video/mp4"
         assert frames_of(answer.content).shape == (8, 96, 128, 3)
 
     def test_it_answers_the_result(self, served: Served) -> None:
         """JSON for a client that accepts it, with any other field of a job."""
-        asked = {**QUICK, "seed": 5, "output": {"delivery": "base64"}}
+        fields = {**QUICK, "seed": 5, "output": {"delivery": "base64"}}
         headers = {"Accept": "application/json"}
-        result = post(f"{served.url}/generate", asked, headers=headers).json()
+        result = post(f"{served.url}/generate", fields, headers=headers).json()
         assert set(result) == set(Result.model_fields) - {"error"}
         assert result["seed"] == 5
         assert result["video_base64"]
@@ -343,7 +349,7 @@ class TestGenerate:
         assert error_of(answer).startswith(error)
 
     def test_a_broken_form_is_refused(self, served: Served) -> None:
-        """What is no form is said in one line."""
+        """A body that is no form gets one line."""
         headers = {"Content-Type": "multipart/form-data; boundary=b"}
         body = b"--b\r\nContent-Disposition: form-data\r\n\r\nnameless\r\n--b--\r\n"
         answer = requests.post(f"{served.url}/generate", data=body, headers=headers, timeout=WAIT)
@@ -352,7 +358,7 @@ class TestGenerate:
 
     def test_a_client_that_hangs_up_cancels_its_job(self, served: Served) -> None:
         """The next job does not wait for it."""
-        before = served.pod.worker.counters.summary().get("jobs_stopped", 0)
+        before = stopped_jobs(served)
         body = json.dumps(LONG).encode()
         host, port = served.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as client:
@@ -360,10 +366,10 @@ class TestGenerate:
             client.sendall(head.encode() + body)
             in_progress(served.url)
         assert post(f"{served.url}/generate", QUICK).status_code == 200
-        assert served.pod.worker.counters.summary()["jobs_stopped"] == before + 1
+        assert stopped_jobs(served) == before + 1
 
     def test_a_cancelled_job_has_no_video(self, served: Served) -> None:
-        """Its client, which still waits, is told."""
+        """A client that still waits gets one line."""
         answers: list[requests.Response] = []
         client = threading.Thread(
             target=lambda: answers.append(post(f"{served.url}/generate", LONG))
@@ -427,13 +433,13 @@ class TestKey:
 
     @pytest.mark.parametrize("pod", [{"api_key": SecretStr("lock")}], indirect=True)
     def test_all_but_ping_needs_it(self, pod: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Every route, known or not; RunPod's client says so, and sends it."""
+        """Every route needs the key, also unknown ones; RunPod's client sends it."""
         key = {"Authorization": "lock"}
         paths = get(f"{pod.url}/openapi.json", headers=key).json()["paths"]
         assert get(f"{pod.url}/ping").status_code in {200, 204}
         del paths["/ping"]
-        asked = [(method, path) for path, ways in paths.items() for method in ways]
-        for method, path in [*asked, ("get", "/openapi.json"), ("get", "/none")]:
+        routes = [(method, path) for path, ways in paths.items() for method in ways]
+        for method, path in [*routes, ("get", "/openapi.json"), ("get", "/none")]:
             for wrong in ({}, {"Authorization": "Bearer lok"}, {"Authorization": "l\xf6ck"}):
                 answer = requests.request(method, pod.url + path, headers=wrong, timeout=WAIT)
                 assert answer.status_code == 401, path
@@ -444,7 +450,7 @@ class TestKey:
             runpod.Endpoint("any", api_key="lok").health()
 
     def test_a_pod_open_to_all_needs_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It does not start without, in one line, from the command line too."""
+        """Without a key it does not start, and says so in one line."""
         monkeypatch.setenv("ONETAKE_HOST", "0.0.0.0")  # noqa: S104 - refused
         with pytest.raises(SettingsError, match="ONETAKE_API_KEY: not set"):
             listen(Settings())
@@ -454,20 +460,20 @@ class TestKey:
         assert ran.stderr.count("\n") == 1
 
     def test_without_one_other_sites_may_not_ask(self, served: Served) -> None:
-        """A page that its visitor opened elsewhere makes no videos here."""
+        """A page of another site makes no videos here."""
         answer = get(f"{served.url}/health", headers={"Sec-Fetch-Site": "cross-site"})
         assert answer.status_code == 403
         assert error_of(answer).startswith("forbidden: another site's page")
 
 
 class TestLimits:
-    """How much, how often, how many."""
+    """Size of bodies, rate of requests, length of the queue."""
 
     @pytest.mark.parametrize("pod", [{"max_body": 1000}], indirect=True)
     @pytest.mark.parametrize("path", ["run", "generate"])
     @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=b"])
     def test_a_large_body_is_not_read(self, pod: Served, path: str, kind: str) -> None:
-        """Whether its length is told or it comes in chunks."""
+        """It is refused with a length in its header, and without one in chunks."""
         headers = {"Content-Type": kind}
         start = b'--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n' + b"a" * 500
         for body in (start * 2, iter([start, start])):
@@ -477,7 +483,7 @@ class TestLimits:
 
     @pytest.mark.parametrize("pod", [{"rate_limit": 3}], indirect=True)
     def test_a_client_may_not_ask_too_often(self, pod: Served) -> None:
-        """The fourth of three requests a minute is told when to come back; pings are free."""
+        """With three requests a minute, the fourth must wait; pings are free."""
         answers = [get(f"{pod.url}/health") for _ in range(4)]
         assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
         assert error_of(answers[3]).startswith("too_many_requests: ")
@@ -487,7 +493,7 @@ class TestLimits:
     def test_the_rate_is_each_client_s_and_comes_back(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A token a second for one who may ask sixty times a minute; clients are forgotten."""
+        """At sixty a minute a client gets a token each second; old clients are forgotten."""
         now = 0.0
         monkeypatch.setattr(guard.time, "monotonic", lambda: now)
         monkeypatch.setattr(guard, "MOST_CLIENTS", 2)
@@ -501,7 +507,7 @@ class TestLimits:
 
     @pytest.mark.parametrize("pod", [{"max_queue": 0}], indirect=True)
     def test_a_full_queue_takes_no_more(self, pod: Served) -> None:
-        """It says when to come back, and a cancelled job makes room."""
+        """The refusal says when to come back, and a cancelled job makes room."""
         first = post(f"{pod.url}/run", {"input": LONG}).json()
         for path, body in (("run", {"input": LONG}), ("generate", LONG)):
             answer = post(f"{pod.url}/{path}", body)
@@ -515,10 +521,10 @@ class TestLimits:
 
 
 class TestDesk:
-    """What takes half an hour or a broken card otherwise."""
+    """Cases that would take half an hour or a broken card."""
 
     def test_results_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """After their time, or when there are too many; jobs in the queue are not."""
+        """They go after their time or when there are too many; waiting jobs stay."""
         monkeypatch.setattr(desk, "MOST_KEPT", 2)
         own = Desk(Settings())
         entries = [own.submit({}) for _ in range(5)]
@@ -531,12 +537,12 @@ class TestDesk:
         assert list(own._entries.values()) == entries[4:]
 
     def test_a_take_cut_short_has_a_link_and_an_error(self) -> None:
-        """What was made before a segment failed is the output of the failed job."""
+        """The output of a failed job is the take up to the segment that failed."""
 
         async def make(_job: dict[str, Any]) -> dict[str, Any]:
             return {"video_url": "u", "error": "out_of_memory: segment 2 of 3 failed"}
 
-        async def one() -> dict[str, Any]:
+        async def status_of_one() -> dict[str, Any]:
             own = Desk(Settings())
             entry = own.submit({"input": {}})
             working = asyncio.create_task(own.work(make))
@@ -545,12 +551,12 @@ class TestDesk:
             await working
             return entry.status()
 
-        status = asyncio.run(one())
+        status = asyncio.run(status_of_one())
         assert (status["status"], status["output"]) == ("FAILED", {"video_url": "u"})
         assert status["error"] == "out_of_memory: segment 2 of 3 failed"
 
     def test_a_lost_card_ends_the_pod(self) -> None:
-        """The job is answered, those that wait are told, and no more are taken."""
+        """Its job and those that wait get an error, and no more are taken."""
 
         async def make(_job: dict[str, Any]) -> dict[str, Any]:
             return {"error": "device_lost: the card stopped answering", "refresh_worker": True}
@@ -568,7 +574,7 @@ class TestStartAndEnd:
     """From the open port to the exit code."""
 
     def test_a_pod_that_boots_says_so(self, settings: Settings, tiny: VideoModel) -> None:
-        """A ping is answered 204 until jobs are made; a job that came before is made then."""
+        """A ping gets 204 until the boot ends; a job that came earlier runs then."""
         goes_on = threading.Event()
         with serving(settings, tiny, [lambda: goes_on.wait(WAIT)]) as own:
             assert get(f"{own.url}/ping").status_code == 204
@@ -581,7 +587,7 @@ class TestStartAndEnd:
             assert get(f"{own.url}/ping").status_code == 200
 
     def test_a_pod_that_cannot_boot_ends(self, settings: Settings, tiny: VideoModel) -> None:
-        """Its port closes, and the reason is the caller's to print."""
+        """Its port closes, and the caller gets the reason."""
 
         def check() -> None:
             raise StageError("boot", "the card is missing")
@@ -594,7 +600,7 @@ class TestStartAndEnd:
 
     @pytest.mark.parametrize("pod", [{"grace_period": 0}], indirect=True)
     def test_after_the_grace_period_jobs_are_handed_back(self, pod: Served) -> None:
-        """The one in progress and those that wait are told to come again; the pod ends."""
+        """The running job and those that wait must be sent again; the pod ends."""
         answers: list[requests.Response] = []
         clients = [
             threading.Thread(target=lambda: answers.append(post(f"{pod.url}/generate", LONG)))
@@ -617,7 +623,7 @@ class TestStartAndEnd:
             listen(Settings(port=port))
 
     @pytest.mark.parametrize(
-        ("given", "url"),
+        ("variables", "url"),
         [
             ({}, "http://127.0.0.1:8000/files"),
             ({"host": "0.0.0.0", "port": 80}, "http://localhost:80/files"),  # noqa: S104
@@ -629,28 +635,28 @@ class TestStartAndEnd:
             ({"public_url": "https://a.b/c"}, "https://a.b/c"),
         ],
     )
-    def test_links_lead_back(self, given: dict[str, Any], url: str) -> None:
-        """To this machine, to RunPod's proxy, or to where the operator says."""
-        assert files_url(Settings(**given)) == url
+    def test_links_lead_back(self, variables: dict[str, Any], url: str) -> None:
+        """They lead to this machine, to RunPod's proxy, or to the operator's URL."""
+        assert files_url(Settings(**variables)) == url
 
     def test_the_image_s_command_runs_a_pod(self, tmp_path: Path) -> None:
-        """`MODE_TO_RUN=pod python handler.py`: SIGTERM lets the job end, and its client see it."""
+        """`MODE_TO_RUN=pod python handler.py`: on SIGTERM the job ends and its client gets it."""
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         env = {**os.environ, "MODE_TO_RUN": "pod", "ONETAKE_PORT": str(port)}
         command = [sys.executable, str(ROOT / "handler.py")]
         with worker_process(command, env, tmp_path, tmp_path / "log") as process:
             await_answer(process, f"{url}/ping", tmp_path / "log")
-            asked = {**QUICK, "num_inference_steps": 8, "duration": 2}
-            job = post(f"{url}/run", {"input": asked}).json()["id"]
+            fields = {**QUICK, "num_inference_steps": 8, "duration": 2}
+            job = post(f"{url}/run", {"input": fields}).json()["id"]
             in_progress(url)
             process.send_signal(signal.SIGTERM)
             until(lambda: post(f"{url}/run", {"input": QUICK}).status_code == 503)
             late = post(f"{url}/run", {"input": QUICK})
             until(lambda: get(f"{url}/status/{job}").json()["status"] == "COMPLETED")
-            told = get(f"{url}/status/{job}").json()
+            status = get(f"{url}/status/{job}").json()
             assert process.wait(WAIT) == 0
         assert len(frames_of((tmp_path / "outputs" / f"{job}.mp4").as_uri())) == 32
-        assert told["output"]["video_url"] == f"{url}/files/{job}.mp4"
+        assert status["output"]["video_url"] == f"{url}/files/{job}.mp4"
         assert (late.status_code, error_of(late)) == (503, desk.LEAVING)
         assert "Traceback" not in (tmp_path / "log").read_text()

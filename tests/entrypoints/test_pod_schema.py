@@ -1,4 +1,4 @@
-"""The pod's server keeps what its OpenAPI says, for requests that schemathesis makes up."""
+"""The pod's answers are as its OpenAPI says, for requests that schemathesis makes up."""
 
 import subprocess
 from collections.abc import Iterator
@@ -22,19 +22,19 @@ KEY = {"Authorization": "Bearer lock"}
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, tiny: VideoModel) -> Iterator[Served]:
-    """A pod that makes its first job, and answers each further one with the same video."""
+    """A pod that answers its first job, and each later one with the same result."""
     folder = tmp_path_factory.mktemp("schema")
     settings = Settings(
         model="tiny", output_dir=folder / "outputs", work_dir=folder / "work",
         rate_limit=1_000_000, api_key=SecretStr("lock"),
     )  # fmt: skip
-    made: dict[str, Any] = {}
+    result: dict[str, Any] = {}
 
     class MakesOne(server.Runner):
         async def __call__(self, job: dict[str, Any]) -> dict[str, Any]:
-            if not made:
-                made.update(await super().__call__(job))
-            return made
+            if not result:
+                result.update(await super().__call__(job))
+            return result
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(desk, "LAST_LOOK", 0.0)
@@ -47,8 +47,8 @@ def test_the_answers_of_a_job_are_as_described(served: Served) -> None:
     """Each route's answer has the described status, type and shape."""
     described = schemathesis.openapi.from_url(f"{served.url}/openapi.json", headers=KEY)
 
-    def ask(method: str, path: str, **given: Any) -> requests.Response:
-        case = described[path][method].Case(headers=given.pop("headers", {}) | KEY, **given)
+    def ask(method: str, path: str, **parts: Any) -> requests.Response:
+        case = described[path][method].Case(headers=parts.pop("headers", {}) | KEY, **parts)
         answer = case.call()
         case.validate_response(answer)
         assert answer.status_code == 200
@@ -65,16 +65,17 @@ def test_the_answers_of_a_job_are_as_described(served: Served) -> None:
         ask(method, f"/{path}/{{job_id}}", **named)
     ask("GET", "/health")
     ask("GET", "/ping")
+    ask("GET", "/metrics")
     name = Path(job["output"]["video_url"]).name
     ask("GET", "/files/{name}", path_parameters={"name": name})
     for accept in ("application/json", "video/mp4"):
-        asked = {"body": QUICK, "media_type": "application/json"}
-        answer = ask("POST", "/generate", headers={"Accept": accept}, **asked)
+        request = {"body": QUICK, "media_type": "application/json"}
+        answer = ask("POST", "/generate", headers={"Accept": accept}, **request)
         assert answer.headers["content-type"] == [accept]
 
 
 def test_made_up_requests(served: Served, tmp_path: Path) -> None:
-    """Every answer is described, nonsense is refused, and nothing is open without the key."""
+    """Every answer is as described, nonsense is refused, and every route needs the key."""
     ran = subprocess.run(
         [
             str(BIN / "schemathesis"), "run", f"{served.url}/openapi.json",
@@ -87,4 +88,4 @@ def test_made_up_requests(served: Served, tmp_path: Path) -> None:
         cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout
-    assert "10 passed" in ran.stdout
+    assert "11 passed" in ran.stdout

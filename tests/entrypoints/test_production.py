@@ -1,4 +1,4 @@
-"""The worker as RunPod runs it: the real SDK, handler and model in a process, a queue beside it."""
+"""The worker as RunPod runs it: the real SDK, handler and model in a process, and a queue."""
 
 import contextlib
 import os
@@ -32,7 +32,7 @@ def video_at(url: str) -> np.ndarray:
 
 @dataclass
 class Bench:
-    """A queue, a bucket, and what starts workers between them."""
+    """A queue, a bucket, and workers between them."""
 
     queue: RunpodQueue
     folder: Path
@@ -51,12 +51,12 @@ class Bench:
         """Where a worker's output goes."""
         return self.folder / f"{name}.log"
 
-    def run(self, asked: dict[str, Any], **extra: Any) -> dict[str, Any]:
+    def run(self, request: dict[str, Any], **extra: Any) -> dict[str, Any]:
         """A job's result, as it was posted."""
-        return self.queue.result(self.queue.submit(asked, **extra), WAIT)
+        return self.queue.result(self.queue.submit(request, **extra), WAIT)
 
     def started(self, job: str) -> None:
-        """Wait for the first sign of a job's life."""
+        """Wait for a job's first progress."""
         self.queue.wait_until(lambda: self.queue.jobs[job].progress, WAIT)
 
 
@@ -91,7 +91,7 @@ def worker(bench: Bench) -> Iterator[Popen[bytes]]:
 
 @pytest.mark.usefixtures("worker")
 class TestOneWorker:
-    """One worker, job after job; it survives what they ask for."""
+    """One worker, job after job; it survives all of them."""
 
     def test_a_job_is_answered_once_and_its_link_works(
         self, bench: Bench, worker: Popen[bytes]
@@ -105,15 +105,15 @@ class TestOneWorker:
         assert len(bench.queue.jobs[job].results) == 1
 
     def test_progress_arrives_in_order_and_not_too_often(self, bench: Bench) -> None:
-        """Fractions grow, no update comes after the result, and there are no more than seconds."""
+        """Fractions grow, at most one update a second comes, and none after the result."""
         job = bench.queue.submit({**QUICK, "num_inference_steps": 20, "duration": 6})
         output = bench.queue.result(job, WAIT)["output"]
-        told = [update["output"] for update in bench.queue.jobs[job].progress]
-        fractions = [update["fraction"] for update in told]
+        updates = [update["output"] for update in bench.queue.jobs[job].progress]
+        fractions = [update["fraction"] for update in updates]
         assert fractions == sorted(fractions)
-        assert len(told) <= output["timings"]["total"] + 2
-        assert {"stage", "segment", "segments", "step", "steps", "seconds_left"} <= set(told[0])
-        assert bench.queue.jobs[job].order.index("result") == len(told)
+        assert len(updates) <= output["timings"]["total"] + 2
+        assert {"stage", "segment", "segments", "step", "steps", "seconds_left"} <= set(updates[0])
+        assert bench.queue.jobs[job].order.index("result") == len(updates)
 
     def test_finished_segments_can_be_seen_early(self, bench: Bench) -> None:
         """With partial_results each segment's own frames have a link before the take is done."""
@@ -126,7 +126,7 @@ class TestOneWorker:
         assert len(video_at(parts[0]["video_url"])) == output["seams"][0]["at_frame"]
 
     def test_a_cancelled_job_posts_nothing_and_makes_room(self, bench: Bench) -> None:
-        """The next job is answered; of the stopped one there is neither result nor file."""
+        """The next job is answered; the stopped one leaves neither result nor file."""
         job = bench.queue.submit(LONG)
         bench.started(job)
         bench.queue.cancel(job)
@@ -148,7 +148,7 @@ class TestOneWorker:
         assert bench.queue.jobs["twice"].results[2]["output"]["seed"] == 5
 
     def test_a_result_that_the_queue_refuses_is_not_lost(self, bench: Bench) -> None:
-        """When RunPod takes no result and sends the job again, the answer is there at once."""
+        """If RunPod refuses a result and sends the job again, it is answered at once."""
         bench.queue.refuse_results(1, 400)
         job = bench.queue.submit(QUICK)
         bench.queue.wait_until(lambda: bench.queue.jobs[job].refused, WAIT)
@@ -191,10 +191,10 @@ class TestOneWorker:
         assert "error" not in bench.run(QUICK)
 
     def test_short_memory_is_met_once_with_a_leaner_placement(self, bench: Bench) -> None:
-        """The job is made after all and says so; a second shortage asks for another worker."""
-        made = bench.run({**QUICK, "prompt": "OOMONCE"})["output"]
-        assert any("memory ran out (cpu)" in note for note in made["notes"])
-        assert made["num_frames"] == 16
+        """The job succeeds and says so; a second shortage asks for another worker."""
+        output = bench.run({**QUICK, "prompt": "OOMONCE"})["output"]
+        assert any("memory ran out (cpu)" in note for note in output["notes"])
+        assert output["num_frames"] == 16
         short = bench.run({**QUICK, "prompt": "OOMALWAYS"})
         assert short["error"].startswith("out_of_memory: ")
         assert short["stopPod"] is True
@@ -208,7 +208,7 @@ class TestOneWorker:
     def test_no_prompt_secret_link_or_path_is_logged(
         self, bench: Bench, worker: Popen[bytes]
     ) -> None:
-        """The whole log of the jobs above tells nothing of what is theirs or the operator's."""
+        """The whole log of the jobs above holds nothing private."""
         assert worker.poll() is None
         log = bench.log().read_text()
         assert "denoise took" in log

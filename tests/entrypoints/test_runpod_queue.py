@@ -93,7 +93,7 @@ def test_a_cancelled_job_posts_nothing(queue: RunpodQueue, start: Start) -> None
 
 
 def test_progress_is_no_result(queue: RunpodQueue, start: Start) -> None:
-    """An update is kept apart from the output, and what came first is known."""
+    """An update is kept apart from the output, and their order is kept."""
     start()
     job = queue.submit({"finish_after": 0.5})
     queue.result(job, SOON)
@@ -102,7 +102,7 @@ def test_progress_is_no_result(queue: RunpodQueue, start: Start) -> None:
 
 
 def test_a_ping_names_the_job_in_progress(queue: RunpodQueue, start: Start) -> None:
-    """The SDK's second process says what its worker is busy with."""
+    """The SDK's second process names the job of its worker."""
     worker = start()
     hung = queue.submit("hang")
     queue.wait_until(lambda: hung in queue.pings, SOON)
@@ -110,7 +110,7 @@ def test_a_ping_names_the_job_in_progress(queue: RunpodQueue, start: Start) -> N
 
 
 def test_a_refused_result_is_sent_again(queue: RunpodQueue, start: Start) -> None:
-    """The SDK repeats a post that was answered 500, and one post counts."""
+    """The SDK repeats a post that got a 500, and one post counts."""
     start()
     queue.refuse_results(1, 500)
     job = queue.submit({"say": "hello"})
@@ -149,7 +149,7 @@ def test_a_worker_takes_several_jobs_and_streams(queue: RunpodQueue, start: Star
 
 
 def test_a_killed_workers_last_poll_takes_no_job(queue: RunpodQueue) -> None:
-    """A job waits for a worker that is there to hear of it."""
+    """A job waits for a worker that is alive."""
     url = queue.environment("w1")["RUNPOD_WEBHOOK_GET_JOB"].replace("$ID", "w1")
     with socket.create_connection(("127.0.0.1", urlsplit(url).port)) as dying:
         dying.sendall(f"GET {url} HTTP/1.1\r\n\r\n".encode())

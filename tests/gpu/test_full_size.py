@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.full_size import build
 from onetake.models.catalogue import MODELS
 from onetake.models.families.wan import int8
 from onetake.models.families.wan.model import place
@@ -26,8 +27,6 @@ CARD_GIB = 24
 @pytest.mark.timeout(500)
 def test_the_default_model_runs_in_24_gib() -> None:
     """A native segment from text, and one continued from nine frames, stay under 24 GiB."""
-    from bench.full_size import build
-
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1, CARD_GIB * GIB / total))
     spec = MODELS["wan2.2-ti2v-5b"]
@@ -52,8 +51,6 @@ def test_the_default_model_runs_in_24_gib() -> None:
 @pytest.mark.timeout(500)
 def test_the_8_bit_form_is_resident_in_24_gib(tmp_path: Path) -> None:
     """Half the bytes leave room for the whole model beside its work, and frames come out."""
-    from bench.full_size import build
-
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1, CARD_GIB * GIB / total))
     spec = MODELS["wan2.2-ti2v-5b"]

@@ -37,7 +37,7 @@ def test_totals_are_exact(asked: dict, spec) -> None:
         assert segment.start_frame == made
         assert segment.num_frames % spec.segment.frame_step == 1
         assert spec.segment.min_frames <= segment.num_frames <= spec.segment.max_frames
-        made += segment.new_frames
+        made += segment.num_frames - segment.overlap_frames
     assert made >= plan.generated_frames
     # One segment fewer, each as long as the model allows, would be too short.
     fewer = len(plan.segments) - 1
@@ -67,7 +67,7 @@ def test_a_storyboard_s_parts_follow_each_other(
     made, seen = 0, -1
     for segment in plan.segments:
         assert segment.start_frame == made
-        assert 0 < segment.kept_frames <= segment.new_frames
+        assert 0 < segment.kept_frames <= (segment.num_frames - segment.overlap_frames)
         assert segment.num_frames % TINY.segment.frame_step == 1
         assert TINY.segment.min_frames <= segment.num_frames <= TINY.segment.max_frames
         asked = parts[segment.part]
@@ -192,7 +192,7 @@ def test_the_last_segment_ends_on_the_given_frame(length: float, first: dict, ov
     *before, last = plan.segments
     assert (last.ends_on, any(s.ends_on for s in before)) == (True, False)
     assert last.overlap_frames or (first and not before)
-    assert 0 <= last.new_frames - last.kept_frames < TINY.segment.frame_step
+    assert 0 <= (last.num_frames - last.overlap_frames) - last.kept_frames < TINY.segment.frame_step
     assert sum(s.kept_frames for s in plan.segments) == plan.generated_frames
     assert last.start_frame + last.kept_frames == plan.generated_frames
 
@@ -210,7 +210,7 @@ def test_a_loop_gives_its_last_latent_away(overlap: int, given: dict[str, str]) 
         assert last.num_frames == last.overlap_frames + last.kept_frames + TINY.segment.frame_step
         assert sum(segment.kept_frames for segment in segments) == length
         for segment in segments:
-            assert 0 < segment.kept_frames <= segment.new_frames
+            assert 0 < segment.kept_frames <= (segment.num_frames - segment.overlap_frames)
             assert TINY.segment.min_frames <= segment.num_frames <= TINY.segment.max_frames
             assert segment.num_frames % TINY.segment.frame_step == 1
 

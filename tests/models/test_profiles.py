@@ -84,7 +84,9 @@ def test_a_job_chooses_its_profile(worker: Worker) -> None:
     assert (made.model, made.profile) == ("tiny-turbo", "turbo")
     assert made.plan["num_inference_steps"] == 4
     assert set(made.tuning) == set(profiles.PROFILES["turbo"].techniques)
-    again = make_take(worker, worker.answered_jobs(), "exact", {**job, "profile": "exact"}, Control())
+    again = make_take(
+        worker, worker.answered_jobs(), "exact", {**job, "profile": "exact"}, Control()
+    )
     assert (again.model, again.plan["num_inference_steps"]) == ("tiny", 12)
 
 

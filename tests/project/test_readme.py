@@ -4,13 +4,12 @@ import json
 import re
 from pathlib import Path
 
+from docs.write_tables import BLOCK, PAGES, with_tables
 from onetake.jobs.request import Job
 from onetake.jobs.response import Result
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-
-from docs.write_tables import BLOCK, PAGES, with_tables
 
 
 def test_the_tables_are_the_code_s() -> None:

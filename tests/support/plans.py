@@ -34,7 +34,7 @@ def planned(request: dict, spec=WAN, source=None) -> Plan:
     )
 
 
-def context_of(plan: Plan, **parts) -> TakeContext:
+def context_of(plan: Plan, **parts: object) -> TakeContext:
     """What steps share, for a take that nobody makes; ``parts`` replace those that it lacks."""
     job = Job.parse({"prompt": "a red bottle"})
     named = {

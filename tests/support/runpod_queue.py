@@ -1,4 +1,4 @@
-"""RunPod's queue on loopback, for workers that the real SDK runs."""
+"""A stand-in for RunPod's queue on loopback; the real SDK runs its workers."""
 
 import contextlib
 import json
@@ -17,18 +17,17 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-POLL = 0.5  # seconds a long poll waits; RunPod's wait longer, and a worker leaves after its poll
+POLL = 0.5  # seconds a long poll waits; RunPod's wait longer; a worker leaves after its poll
 GRACE = 10.0  # seconds a worker has to leave when its test ends
 
 Json = dict[str, Any]
-
 
 FAULTY_WORKER = Path(__file__).with_name("faulty_worker.py")
 
 
 @dataclass
 class QueuedJob:
-    """What became of one job id; bodies are kept as the SDK posted them."""
+    """All that happened to one job id; bodies are kept as the SDK posted them."""
 
     request: Json  # as submitted last
     taken_by: list[str] = field(default_factory=list)
@@ -40,7 +39,7 @@ class QueuedJob:
 
 
 class RunpodQueue:
-    """Hands jobs to workers and keeps all they post, from ``with`` to the block's end."""
+    """Gives jobs to workers and keeps all that they post, inside a ``with`` block."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, QueuedJob] = {}
@@ -66,7 +65,7 @@ class RunpodQueue:
         self._server.server_close()
 
     def environment(self, worker_id: str) -> dict[str, str]:
-        """What makes the SDK a production worker of this queue; needed before its import."""
+        """Variables that make the SDK a worker of this queue; set them before its import."""
         base = f"http://127.0.0.1:{self._server.server_port}/v2/ep"
         return {
             # the SDK appends "&...", so that a query must have begun
@@ -103,7 +102,7 @@ class RunpodQueue:
         """Ask the worker that took the job last to stop it.
 
         The SDK forgets a stop that comes before the handler starts, up to 0.1 s after the job
-        was taken: await a sign of life first.
+        was taken: wait for its first progress.
         """
         with self._changed:
             assert self.jobs[job_id].taken_by, f"no worker took {job_id}"
@@ -116,11 +115,11 @@ class RunpodQueue:
             self._refusals.extend([status] * times)
 
     def wait_until(self, predicate: Callable[[], object], timeout: float) -> None:
-        """Await what ``predicate`` reads from ``jobs`` and ``pings``."""
+        """Wait until ``predicate``, which reads ``jobs`` and ``pings``, is true."""
         with self._changed:
-            held = self._changed.wait_for(predicate, timeout)
+            reached = self._changed.wait_for(predicate, timeout)
             state = {name: (job.taken_by, job.order[-3:]) for name, job in self.jobs.items()}
-            assert held, f"not within {timeout} s: {state}"
+            assert reached, f"not within {timeout} s: {state}"
 
     def result(self, job_id: str, timeout: float) -> Json:
         """The job's first final result, as soon as it is posted."""
@@ -130,7 +129,7 @@ class RunpodQueue:
     def _take(self, worker: str, most: int, hung_up: Callable[[], bool]) -> list[Json]:
         with self._changed:
             self._changed.wait_for(lambda: self._pending or self._closed, POLL)
-            if hung_up():  # a job given to a killed worker's last poll would be lost
+            if hung_up():  # the last poll of a killed worker would lose its job
                 return []
             taken = [self._pending.popleft() for _ in range(min(most, len(self._pending)))]
             for request in taken:
@@ -191,7 +190,7 @@ class _Call(BaseHTTPRequestHandler):
                 stops = self.queue._take_stops(worker)
                 self._answer_json({"jobsToStop": stops} if stops else None)
             case ["ping", _]:
-                self.queue._ping([one for ids in query.get("job_id", []) for one in ids.split(",")])
+                self.queue._ping([job for ids in query.get("job_id", []) for job in ids.split(",")])
                 self._answer(200)
             case _:
                 self._answer(404)
@@ -222,7 +221,7 @@ class _Call(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _hung_up(self) -> bool:
-        """A worker sends nothing after a GET, so that all there is to read is the end."""
+        """A worker sends nothing after a GET, so that only the end can be read."""
         return bool(select.select([self.connection], [], [], 0)[0])
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
@@ -233,7 +232,7 @@ class _Call(BaseHTTPRequestHandler):
 def worker_process(
     command: list[str], env: dict[str, str], cwd: Path, log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker in a process group of its own, which is gone when the block ends."""
+    """A worker in its own process group, which is killed when the block ends."""
     with log.open("ab") as written:
         process = subprocess.Popen(
             command,

@@ -1,4 +1,4 @@
-"""Real servers on loopback, started and ended by process."""
+"""Real servers on loopback, each in a process of its own."""
 
 import contextlib
 import json
@@ -25,21 +25,21 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(command: list[str], ready_url: str, cwd: Path, log: Path) -> Iterator[None]:
-    """A process, from its first answer at ``ready_url`` until the block ends."""
+    """A process that answers at ``ready_url``, until the block ends."""
     with log.open("wb") as written:
         process = subprocess.Popen(command, cwd=cwd, stdout=written, stderr=subprocess.STDOUT)
         try:
             await_answer(process, ready_url, log)
             yield
         finally:
-            process.kill()  # what they hold is the test's alone
+            process.kill()  # its data is only this test's
             process.wait()
 
 
 def await_answer(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    """Back when ``url`` is answered; fails with the log of a process that has ended."""
-    ends = time.monotonic() + DEADLINE
-    while time.monotonic() < ends:
+    """Wait until ``url`` answers; fails with the log if the process ends."""
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text(errors="replace")[-2000:]
         with contextlib.suppress(requests.RequestException):
             requests.get(url, timeout=1)
@@ -50,7 +50,7 @@ def await_answer(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
 
 @contextlib.contextmanager
 def seaweedfs(folder: Path, key: str, secret: str) -> Iterator[str]:
-    """SeaweedFS's S3 server; gives its endpoint."""
+    """SeaweedFS's S3 server; yields its endpoint."""
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     identity = {"name": "t", "credentials": [{"accessKey": key, "secretKey": secret}]}
     config = folder / "s3.json"
@@ -70,7 +70,7 @@ def seaweedfs(folder: Path, key: str, secret: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def rclone(folder: Path, key: str, secret: str) -> Iterator[str]:
-    """rclone's S3 server over ``folder``, whose subfolders are buckets; gives its endpoint."""
+    """rclone's S3 server over ``folder``, whose subfolders are buckets; yields its endpoint."""
     port = free_port()
     command = [
         shutil.which("rclone", path=str(BIN)) or "rclone", "serve", "s3", "--auth-key",

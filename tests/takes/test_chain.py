@@ -60,7 +60,9 @@ class Counter:
 def chained(asked: dict[str, Any], first_frame: np.ndarray | None = None) -> tuple[Any, ...]:
     """The plan, the numbers of the generated frames, the model, and the progress told."""
     plan, model, told = planned({"retries": 0, **asked}, TINY), Counter(), []
-    frames = Chain(model, plan, Stopwatch(), Control(told.append), ChainInputs(first_frame)).frames()
+    frames = Chain(
+        model, plan, Stopwatch(), Control(told.append), ChainInputs(first_frame)
+    ).frames()
     return plan, np.concatenate(list(frames))[:, 0, 0, 0].tolist(), model, told
 
 

@@ -47,9 +47,7 @@ def grown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Worker:
 
 
 def test_a_take_runs_through_a_toy_of_each_kind(grown: Worker) -> None:
-    """The toy family makes it, tuned by the toy technique, tinted by the toy step with the toy
-    input, and the toy store holds it.
-    """
+    """The toy family makes it, the toy step tints it with the toy input, the toy store has it."""
     reply = answer(grown, {"id": "grown", "input": {**REQUEST, "tint": "#c03020"}}, Control())
     assert reply.get("error") is None
     assert (reply["model"], reply["profile"]) == ("toy", "halved")

@@ -1,0 +1,1 @@
+"""Who starts a worker: a queue, an HTTP server, a command line."""

@@ -1,0 +1,1 @@
+"""What is asked, what is planned, and what is answered."""

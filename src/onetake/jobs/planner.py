@@ -141,7 +141,7 @@ def _guidance(job: Job, spec: ModelSpec) -> tuple[float, float]:
     return guidance, sampling.continued_guidance
 
 
-def _notes(  # noqa: PLR0913, PLR0917 - all that may differ from the request
+def _notes(
     job: Job, spec: ModelSpec, size: tuple[int, int], fps: Fraction, num_frames: int,
     model_size: tuple[int, int], source: tuple[int, int] | VideoFacts | None,
 ) -> list[str]:  # fmt: skip
@@ -165,7 +165,7 @@ def _notes(  # noqa: PLR0913, PLR0917 - all that may differ from the request
     return notes
 
 
-def _estimate(  # noqa: PLR0913, PLR0917 - all that decides time, money and memory
+def _estimate(
     spec: ModelSpec, profile: Profile, size: tuple[int, int], segments: tuple[Segment, ...],
     steps: int, terms: Terms, retries: int,
 ) -> Estimate:  # fmt: skip

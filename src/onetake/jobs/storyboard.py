@@ -39,11 +39,6 @@ class Segment:
     kept_frames: int  # of its own; what rounding up added is dropped
     ends_on: bool = False  # a given last frame
 
-    @property
-    def new_frames(self) -> int:
-        """Frames that the model makes beside the context."""
-        return self.num_frames - self.overlap_frames
-
 
 def segments_of(  # noqa: PLR0913 - all that the arithmetic needs
     parts: Sequence[Part], spec: ModelSpec, overlap: int, seed: int, *,

@@ -15,14 +15,15 @@ def models() -> Rows:
     """Every model, with what it makes of one segment."""
     rows: Rows = [("model", "takes", "size", "fps", "longest segment", "extends", "licence")]
     for spec in MODELS.values():
-        width, height = spec.segment.sizes[0]
+        (width, height), segment = spec.segment.sizes[0], spec.segment
+        seconds = segment.max_frames / segment.native_fps
         rows.append(
             (
                 spec.name,
                 "text, image, both" if spec.takes_image else "text",
                 f"{width}x{height}",
-                str(spec.segment.native_fps),
-                f"{spec.segment.max_frames} frames, {spec.segment.max_frames / spec.segment.native_fps:.1f} s",
+                str(segment.native_fps),
+                f"{segment.max_frames} frames, {seconds:.1f} s",
                 "yes" if spec.overlaps else "no",
                 spec.licence,
             )

@@ -1,0 +1,1 @@
+"""The story of a job, and the worker that makes it."""

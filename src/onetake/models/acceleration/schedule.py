@@ -1,4 +1,4 @@
-"""Which of a job's steps are computed when velocities are reused: see `onetake.models.acceleration.reuse`."""
+"""Which of a job's steps are computed when velocities are reused: see `reuse` beside it."""
 
 _SETTLED = 0.3  # of the steps: later, guidance's difference is good for two computed ones
 _GUARDED = 0.2  # of the steps: the picture takes shape, all are computed

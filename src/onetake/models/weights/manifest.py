@@ -128,7 +128,6 @@ def verify(folder: Path, on_bytes: Callable[[int], object]) -> int:
 
 def sha256_all(files: Iterable[Path], on_bytes: Callable[[int], object]) -> list[str]:
     """The hashes of files, several read at once."""
-
     with ThreadPoolExecutor(_READERS) as readers:
         return list(readers.map(partial(sha256_of, on_bytes=on_bytes), files))
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline
 
-from onetake.models.families.wan.model import stock_arguments
 from onetake.models.families import Figures
+from onetake.models.families.wan.model import stock_arguments
 from onetake.models.measure import measured, timed
 from onetake.models.spec import DenoiseRequest, ModelSpec
 from onetake.runtime.units import GIB
