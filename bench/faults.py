@@ -3,7 +3,8 @@
 python -m bench.faults      # minutes on two cores; prints a table, fails if a job is lost
 
 The queue is the stand-in of tests/support/runpod_queue.py, the worker that of
-tests/support/faulty_worker.py: the real SDK, handler, model, encoder and store, with faults raised where a card or an encoder would.
+tests/support/faulty_worker.py: the real SDK, handler, model, encoder and store, with faults raised
+where a card or an encoder would.
 """
 
 import json

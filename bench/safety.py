@@ -2,10 +2,11 @@
 
     python -m bench.safety               # some minutes on two CPU cores
 
-The suite, tests/trust/safety_prompts.jsonl, was written by somebody who had not seen the word
-lists nor the examples that the classifier was trained on. Ten ways to hide words are applied to
-every tenth prompt that is to be blocked. A later set of innocent and violent prompts, half of either hard, was
-written after the last change to lists, examples and thresholds, by somebody who had seen none.
+The suite, tests/trust/safety_prompts.jsonl, was written by somebody who had not seen the word lists
+nor the examples that the classifier was trained on. Ten ways to hide words are applied to every
+tenth prompt that is to be blocked. A later set of innocent and violent prompts, half of either
+hard, was written after the last change to lists, examples and thresholds, by somebody who had seen
+none.
 """
 
 import json

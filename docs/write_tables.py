@@ -1,4 +1,6 @@
-"""Write the tables of PAGES from the code, between `<!-- table: name -->` and `<!-- end -->`.
+"""Write what repeats the code: tables of PAGES, and the choices of the Hub listing.
+
+A table stands between `<!-- table: name -->` and `<!-- end -->`.
 
 python -m docs.write_tables
 """
@@ -9,10 +11,13 @@ from functools import partial
 from pathlib import Path
 
 from onetake.jobs import tables
+from onetake.models.catalogue import MODELS
+from onetake.runtime.profiles import PROFILES
 from onetake.takes.steps import request_model
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *(ROOT / "docs" / name for name in ("CHAINING.md", "SAFETY.md")))
+HUB = ROOT / ".runpod" / "hub.json"
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -131,6 +136,20 @@ def with_tables(text: str) -> str:
     return BLOCK.sub(made, text)
 
 
+def with_choices(text: str) -> str:
+    """The Hub listing with the models and profiles that there are."""
+    listing = json.loads(text)
+    choices = {"ONETAKE_MODEL": ["", *MODELS], "ONETAKE_PROFILE": list(PROFILES)}
+    for entry in listing["config"]["env"]:
+        if entry["key"] in choices:
+            entry["input"]["options"] = [
+                {"label": value or "the best that runs", "value": value}
+                for value in choices[entry["key"]]
+            ]
+    return json.dumps(listing, indent=2) + "\n"
+
+
 if __name__ == "__main__":
+    HUB.write_text(with_choices(HUB.read_text()))
     for page in PAGES:
         page.write_text(with_tables(page.read_text()))

@@ -4,12 +4,17 @@ import json
 import re
 from pathlib import Path
 
-from docs.write_tables import BLOCK, PAGES, with_tables
+from docs.write_tables import BLOCK, HUB, PAGES, with_choices, with_tables
 from onetake.jobs.request import Job
 from onetake.jobs.response import Result
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+
+
+def test_the_hub_s_choices_are_the_code_s() -> None:
+    """`make docs` would change nothing of the listing either."""
+    assert with_choices(HUB.read_text()) == HUB.read_text()
 
 
 def test_the_tables_are_the_code_s() -> None:

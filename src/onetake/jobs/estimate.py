@@ -4,9 +4,9 @@ The floating-point operations of one transformer forward are counted from the mo
 (multiplications and additions both): for each layer and token, six square projections of
 self- and cross-attention and the two of the feed-forward part, and 4 x tokens^2 x hidden_size for
 attention itself. For Wan2.2-TI2V-5B at 1280x704, 121 frames, that gives 511 TFLOP a forward.
-Divided by the rate of the card's data sheet and by the share of it that was attained on an H200,
-they are seconds: a projection for every other card. Attention counts at the rate of bf16 in every
-profile: its 8-bit kernels attain less of theirs (bench/results/attention.json).
+Seconds are these operations divided by the rate of the card's data sheet and by the share of it
+that an H200 attained: for every other card a projection. Attention counts at the rate of bf16 in
+every profile: its 8-bit kernels attain less of theirs (bench/results/attention.json).
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from onetake.models.spec import ModelSpec
 
 @dataclass(frozen=True)
 class Card:
-    """Dense TFLOP/s of the maker's data sheet, in bf16 and in the kind of 8 bits that suits it."""
+    """Dense TFLOP/s from the data sheet, in bf16 and in the kind of 8 bits that suits it; memory."""
 
     bf16: float
     eight_bit: float
@@ -44,7 +44,7 @@ CPU = "CPU"
 
 @dataclass(frozen=True)
 class HostedPrice:
-    """What a hosted service asks for a clip, as its page said on the date."""
+    """The price of a clip at a hosted service, from its page on ``date``."""
 
     name: str
     dollars: float
@@ -66,11 +66,11 @@ HOSTED = (
 
 @dataclass(frozen=True)
 class Estimate:
-    """Before the fact; the result's ``timings``, ``memory`` and ``cost`` are measured."""
+    """What to expect; the result's ``timings``, ``memory`` and ``cost`` are measured."""
 
     seconds: float
     dollars: float
-    most_dollars: float  # if every segment is made again as often as it may be
+    most_dollars: float  # if all retries are used
     peak_gib: float | None  # of the card
     placement: str
     card: str
@@ -90,11 +90,11 @@ class Estimate:
 
 def known_card(name: str) -> str:
     """The row of `CARDS` for a card; an unknown one counts as an RTX 4090."""
-    return next((known for known in CARDS if name.startswith(known)), DEFAULT_CARD)
+    return next((card for card in CARDS if name.startswith(card)), DEFAULT_CARD)
 
 
 def forward_tflop(spec: ModelSpec, size: tuple[int, int], num_frames: int) -> tuple[float, float]:
-    """Operations of one forward in units of 1e12: of linear layers, and of attention."""
+    """TFLOP of one forward: of its linear layers, and of attention."""
     latent_frames = (num_frames - 1) // spec.segment.frame_step + 1
     tokens = (
         latent_frames
@@ -133,8 +133,8 @@ def stage_seconds(
     decode = spec.network.vae_tflop * pixels * sum(frame_counts) / spec.segment.max_frames
     linear = attention = 0.0
     for frames, runs in zip(frame_counts, forwards, strict=True):
-        one = forward_tflop(spec, size, frames)
-        linear, attention = linear + runs * one[0], attention + runs * one[1]
+        of_linear, of_attention = forward_tflop(spec, size, frames)
+        linear, attention = linear + runs * of_linear, attention + runs * of_attention
     if card is None:
         return (linear + attention) / CPU_TFLOPS, decode / CPU_TFLOPS
     rates = CARDS[known_card(card)]

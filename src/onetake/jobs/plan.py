@@ -14,9 +14,9 @@ class Chaining:
     """How segments are made to continue each other."""
 
     loops: bool  # the last segment ends on the take's first frame
-    retries: int  # of each segment that continues another, at most
+    retries: int  # at most, of each segment that continues another
     colour_match: float  # 0 to 1: how far colours are drawn back to the first segment's
-    history_noise: float  # deviations, on the latents that a further segment continues from
+    history_noise: float  # standard deviations, on the latents that a segment continues from
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Plan:
     context_frames: int  # generated frames that the first segment starts with
     generated_size: tuple[int, int]
     generated_fps: int
-    generated_frames: int  # kept of what the segments make; the surplus is trimmed
+    generated_frames: int  # those kept; the surplus of the segments is trimmed
     segments: tuple[Segment, ...]
     chaining: Chaining
     notes: tuple[str, ...]
@@ -52,16 +52,16 @@ class Plan:
     def seams(self) -> list[tuple[int, Segment]]:
         """Each segment but the first, after the delivered frame that starts it.
 
-        The first too if it continues a clip. A segment that only lends its first frame to the
-        blend of the last delivered one starts none.
+        The first too if it continues a clip. A segment is left out if it starts after the last
+        delivered frame, into which its first frame is only blended.
         """
-        rate, before = self.fps / self.generated_fps, self.given_frames
+        rate, clip_frames = self.fps / self.generated_fps, self.given_frames
         starts = [
-            (before + math.ceil(segment.start_frame * rate), segment)
+            (clip_frames + math.ceil(segment.start_frame * rate), segment)
             for segment in self.segments[1:]
         ]
         if self.extends:
-            starts.insert(0, (before + 1, self.segments[0]))
+            starts.insert(0, (clip_frames + 1, self.segments[0]))
         return [(frame, segment) for frame, segment in starts if frame < self.num_frames]
 
     def seam_frames(self) -> list[int]:
@@ -69,7 +69,7 @@ class Plan:
         return [frame for frame, _segment in self.seams()]
 
     def summary(self) -> dict[str, Any]:
-        """The part of the plan that the caller did not ask for in so many words, for JSON."""
+        """What the request does not say itself, for JSON."""
         storyboard = self.segments[-1].part > 0
         return {
             "generated_size": f"{self.generated_size[0]}*{self.generated_size[1]}",

@@ -2,7 +2,7 @@
 
 The delivered size, rate and frame count are exactly what the job asks for. The generated ones are
 what the model is good at: frames 4k+1, sides that are multiples of 32, its own rate. Finishing
-scales, crops, resamples and trims the one to the other, and the plan says so in ``notes``.
+scales, crops, resamples and trims the generated frames; the plan's ``notes`` say where.
 """
 
 import itertools
@@ -27,7 +27,7 @@ from onetake.runtime.profiles import Profile
 DEFAULT_DURATION = 5.0  # seconds, as on RunPod's public endpoints
 RETRIES, COLOUR_MATCH, HISTORY_NOISE = 0, 0.0, 0.0  # chosen by bench/chaining.py (docs/CHAINING.md)
 _NTSC = {23.976: Fraction(24000, 1001), 29.97: Fraction(30000, 1001), 59.94: Fraction(60000, 1001)}
-_UNSEEN_CROP = 0.01  # of a picture; nobody sees that so little of it is lost
+_UNSEEN_CROP = 0.01  # of a picture; nobody sees a smaller loss
 _UNSEEN_SECONDS = 0.001
 
 
@@ -59,9 +59,9 @@ def plan_take(
         profile: how it will run.
         terms: the worker's limits and price.
         prompts: of each part of the storyboard, or one; optimisation may have changed them.
-        seed: the job's seed, drawn already.
-        source: once it is known, (width, height) of the input image, whose ratio decides the size
-            when the job leaves it open; or the facts of the clip to extend.
+        seed: the job's seed, already drawn.
+        source: (width, height) of the input image, whose ratio decides the size if the job leaves
+            it open; or the facts of the clip to extend. None before the input is fetched.
 
     Raises:
         JobError: the model cannot do what the job asks for.
@@ -127,16 +127,17 @@ def _guidance(job: Job, spec: ModelSpec) -> tuple[float, float]:
     """The scales of a first segment, and of one that continues the same prompt.
 
     Raises:
-        JobError: a negative prompt would do nothing.
+        JobError: there is a negative prompt, and it would do nothing.
     """
-    sampling, refused = spec.sampling, job.negative_prompt.strip()
+    sampling, negative_prompt = spec.sampling, job.negative_prompt.strip()
     guidance = sampling.guidance_scale if job.guidance_scale is None else job.guidance_scale
-    if refused and guidance <= 1:
+    if negative_prompt and guidance <= 1:
         raise JobError(
             "negative_prompt",
             f"does nothing at guidance_scale {guidance:g}; leave it out or raise that above 1",
         )
-    if sampling.continued_guidance is None or job.guidance_scale is not None or refused:
+    own_scale = job.guidance_scale is not None
+    if sampling.continued_guidance is None or own_scale or negative_prompt:
         return guidance, guidance
     return guidance, sampling.continued_guidance
 
@@ -145,12 +146,12 @@ def _notes(
     job: Job, spec: ModelSpec, size: tuple[int, int], fps: Fraction, num_frames: int,
     model_size: tuple[int, int], source: tuple[int, int] | VideoFacts | None,
 ) -> list[str]:  # fmt: skip
-    """Where what is delivered is not simply what the model makes, or what the job gives."""
+    """Where the delivered take differs from what the model makes, or from what the job sent."""
     notes: list[str] = []
     clip = isinstance(source, VideoFacts)
     if model_size != size:
-        fitted = "stretched" if clip else "scaled and cropped"
-        notes.append(f"generated at {times(model_size)}, {fitted} to {times(size)}")
+        change = "stretched" if clip else "scaled and cropped"
+        notes.append(f"generated at {times(model_size)}, {change} to {times(size)}")
     if isinstance(source, tuple) and crop(source, size) > _UNSEEN_CROP:
         lost = round(100 * crop(source, size))
         notes.append(f"{lost}% of the image is outside the frame; leave size out to keep all of it")
@@ -179,14 +180,14 @@ def _estimate(
     counts = [segment.num_frames for segment in segments]
     continued = sum(s.num_frames for s in segments if s.index and s.overlap_frames)
     denoise, decode = stage_seconds(spec, effect, size, counts, forwards=runs, card=terms.card)
-    again = retries * continued / sum(counts)
+    retried = retries * continued / sum(counts)
     placement, peak = "cpu", None
     if terms.card:
         placement, peak = _placed(spec, effect, size, max(counts), terms.card_gib)
     return Estimate(
         seconds=denoise + decode,
         dollars=(denoise + decode) * terms.price_per_second,
-        most_dollars=(denoise + decode) * (1 + again) * terms.price_per_second,
+        most_dollars=(denoise + decode) * (1 + retried) * terms.price_per_second,
         peak_gib=peak,
         placement=placement,
         card=known_card(terms.card) if terms.card else CPU,
@@ -205,7 +206,7 @@ def _placed(
     """Where the parts will be, and the card's peak in GiB.
 
     Raises:
-        JobError: they fit nowhere.
+        JobError: no placement fits the card.
     """
     needed = peaks(spec, effect, size, frames)
     if row := fitting(needed, card_gib):
@@ -236,7 +237,7 @@ def _check_supported(job: Job, spec: ModelSpec) -> None:
 
 
 def _check_distilled(job: Job, spec: ModelSpec) -> None:
-    """Refuse what distilled weights have no room for."""
+    """Refuse what distilled weights cannot do."""
     fixed = {
         "num_inference_steps": spec.sampling.num_inference_steps,
         "guidance_scale": spec.sampling.guidance_scale,
@@ -288,7 +289,7 @@ def _delivered_frames(job: Job, fps: Fraction, max_duration: float) -> int:
 def _parts(
     job: Job, spec: ModelSpec, fps: Fraction, num_frames: int, prompts: Sequence[str]
 ) -> list[Part]:
-    """The parts of the storyboard, or the one that a job without it has.
+    """The parts of the storyboard; a job without one has one part.
 
     Raises:
         JobError: a part is shorter than a frame, or the model cannot continue into it.
@@ -296,9 +297,9 @@ def _parts(
     rate = spec.segment.native_fps / fps
     # The last delivered frame lies at (num_frames - 1) / fps; the frame after it is blended in.
     generated = math.ceil((num_frames - 1) * rate) + 1
-    asked = job.segments or []
-    durations = itertools.accumulate(part.duration for part in asked[:-1])
-    starts = [0, *(round(ended * fps) for ended in durations)]
+    storyboard = job.segments or []
+    ends = itertools.accumulate(shot.duration for shot in storyboard[:-1])
+    starts = [0, *(round(seconds * fps) for seconds in ends)]
     parts = []
     for number, (prompt, start, end) in enumerate(
         zip(prompts, starts, [*starts[1:], num_frames], strict=True)
@@ -306,17 +307,17 @@ def _parts(
         if start >= end:
             problem = f"is shorter than a frame at {float(fps):g} fps; lengthen it"
             raise JobError(f"segments.{number}.duration", problem)
-        own = asked[number] if asked else None
-        cut = number > 0 and own is not None and (own.transition or job.transition) == "cut"
+        shot = storyboard[number] if storyboard else None
+        cut = number > 0 and shot is not None and (shot.transition or job.transition) == "cut"
         if not (cut or spec.overlaps or number == 0):
             problem = f"{spec.name} cannot continue a segment; ask for cut, or for another model"
             raise JobError("transition", problem, code="unsupported")
-        until = generated if end == num_frames else math.ceil(end * rate)
+        generated_end = generated if end == num_frames else math.ceil(end * rate)
         part = Part(
             prompt=prompt,
-            seed=None if own is None or own.seed < 0 else own.seed,
+            seed=None if shot is None or shot.seed < 0 else shot.seed,
             start=math.ceil(start * rate),
-            end=until,
+            end=generated_end,
             cut=cut,
         )
         if part.end - part.start > spec.segment.max_frames and not spec.overlaps:

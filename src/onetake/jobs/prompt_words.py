@@ -1,8 +1,8 @@
-"""Prompt optimisation by rules: what a prompt leaves open is said in words that video models know.
+"""Prompt optimisation by rules: add what a prompt leaves open, in words that video models know.
 
 A prompt should name its subject, the camera, the light and the style. For each of the four that
-no word of the prompt touches, one fixed phrase is added, the subject in front and the others at
-the end. Of what the user wrote only punctuation at its end is dropped.
+the prompt does not mention, one fixed phrase is added: the subject in front, the others at the
+end. The user's words stay as they are; only punctuation at the end is dropped.
 """
 
 import re
@@ -12,7 +12,7 @@ CAMERA = "slow camera push-in"
 LIGHT = "soft studio lighting"
 STYLE = "cinematic product commercial"
 
-# Whole words; Chinese, which does not space its words, is looked for anywhere.
+# Whole words; Chinese has no spaces between its words, so it is matched anywhere.
 _CAMERA_WORDS = re.compile(
     r"\b(camera|pan(s|ning)?|tilt(s|ing)?|zoom(s|ing|ed)?|dolly|orbit(s|ing)?|tracking|handheld|"
     r"push(es|ing)?[ -]in|pull(s|ing)?[ -](back|out)|steadicam|drone|close[ -]?up|wide[ -]shot|"
@@ -43,11 +43,11 @@ def optimise(prompt: str, *, has_image: bool) -> str:
     A prompt that is empty or starts with the movement ("zooming in slowly") names no subject; an
     image is then the subject.
     """
-    told = prompt.strip().rstrip(".,;")
-    parts = [told] if told else []
-    if not told or _STARTS_WITH_MOVEMENT.match(told):
+    text = prompt.strip().rstrip(".,;")
+    parts = [text] if text else []
+    if not text or _STARTS_WITH_MOVEMENT.match(text):
         parts.insert(0, PICTURED if has_image else SUBJECT)
     for words, phrase in ((_CAMERA_WORDS, CAMERA), (_LIGHT_WORDS, LIGHT), (_STYLE_WORDS, STYLE)):
-        if not words.search(told):
+        if not words.search(text):
             parts.append(phrase)
     return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""What is answered, and what is told while a job runs."""
+"""The answer to a job."""
 
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ class Seam(BaseModel):
 
 
 class Safety(BaseModel):
-    """What was checked, and what came of it."""
+    """What was checked, and the verdict."""
 
     checked: bool
     reason: str
@@ -34,7 +34,7 @@ class Safety(BaseModel):
 
 
 class Marks(BaseModel):
-    """What the take carries to tell where it came from; `onetake verify` reads it."""
+    """The marks in the take that say where it came from; `onetake verify` reads them."""
 
     applied: list[str] = Field(description="Of metadata, invisible, c2pa, label, sidecar")
     short_id: str | None = Field(None, description="What the invisible mark says, 8 hex digits")
@@ -61,7 +61,7 @@ class Delivered(BaseModel):
 
 
 class Account(BaseModel):
-    """How it was made, and what became of it."""
+    """How the take was made and checked."""
 
     model: str
     revision: str
@@ -79,7 +79,7 @@ class Account(BaseModel):
     card: CardUse | None = Field(None, description="Null without a card, or without its driver")
     notes: list[str] = Field(description="What the caller should know about this result")
     error: str | None = Field(
-        None, description="Why the take ends early: a segment failed, and those before it are here"
+        None, description="Why the take ends early: a segment failed; the earlier ones are here"
     )
 
 

@@ -1,4 +1,4 @@
-"""The size that is delivered, and the one that a model makes for it. Sizes are (width, height)."""
+"""The delivered size, and the size a model generates for it. Sizes are (width, height)."""
 
 import math
 from fractions import Fraction
@@ -10,13 +10,13 @@ from onetake.models.spec import ModelSpec
 from onetake.runtime.errors import JobError
 
 MAX_RATIO = 3.0  # between the sides; beyond it no model here was trained
-MAX_CROP = 0.06  # of the picture: a size the model knows is worth losing this much of the edges
+MAX_CROP = 0.06  # of the picture: to use a size the model knows, this much of the edges may go
 
 
 def delivered_size(
     job: Job, spec: ModelSpec, image_size: tuple[int, int] | None
 ) -> tuple[int, int]:
-    """What the job asks for; the image's ratio, or the model's default, if it leaves that open.
+    """The size that the job names; else one in the image's ratio, else the model's default.
 
     Raises:
         JobError: it is too long or too wide.
@@ -42,7 +42,7 @@ def clip_size(clip: VideoFacts) -> tuple[int, int]:
     """The size of a clip that is extended.
 
     Raises:
-        JobError: it can be delivered at no such size.
+        JobError: a video of this size cannot be delivered.
     """
     size = clip.width, clip.height
     odd = any(side % 2 or not MIN_SIDE <= side <= MAX_SIDE for side in size)
@@ -56,7 +56,7 @@ def clip_size(clip: VideoFacts) -> tuple[int, int]:
 
 
 def _open_size(job: Job, spec: ModelSpec, image_size: tuple[int, int] | None) -> tuple[int, int]:
-    """The size when only its ratio, its short side or neither is given."""
+    """The size, if the job names only its ratio, its short side or neither."""
     if not (job.resolution or job.aspect_ratio or image_size):
         return spec.segment.default_size
     if job.aspect_ratio:
@@ -82,8 +82,8 @@ def _open_size(job: Job, spec: ModelSpec, image_size: tuple[int, int] | None) ->
 
 
 def generated_size(size: tuple[int, int], spec: ModelSpec) -> tuple[int, int]:
-    """A size the model is good at, or one of the same area in the asked ratio."""
-    best = min(spec.segment.sizes, key=lambda known: crop(known, size))
+    """A size the model is good at, else one of the same area in the ratio of ``size``."""
+    best = min(spec.segment.sizes, key=lambda candidate: crop(candidate, size))
     if crop(best, size) <= MAX_CROP:
         return best
     area = spec.segment.sizes[0][0] * spec.segment.sizes[0][1]
@@ -106,5 +106,5 @@ def _even(value: float | Fraction) -> int:
 
 
 def times(size: tuple[int, int]) -> str:
-    """In the words of a request."""
+    """A size as a request writes it, such as 1280*720."""
     return f"{size[0]}*{size[1]}"

@@ -1,7 +1,7 @@
-"""How a take is made of segments: arithmetic on generated frames.
+"""How a take is split into segments: arithmetic on generated frames.
 
-A part is what the caller asked for in one breath: a prompt and its frames. A part longer than the
-model's limit is made of several segments of one length, so that one compiled shape serves them all.
+A part is one prompt and its frames. If a part is longer than the model's limit, it is split into
+segments of one length, so that one compiled shape serves them all.
 """
 
 import hashlib
@@ -36,8 +36,8 @@ class Segment:
     num_frames: int
     overlap_frames: int  # context from the segment before, dropped from the take
     start_frame: int  # of the take, where this segment's own frames begin
-    kept_frames: int  # of its own; what rounding up added is dropped
-    ends_on: bool = False  # a given last frame
+    kept_frames: int  # of the new ones; the surplus from rounding up is dropped
+    ends_on: bool = False  # on a given last frame
 
 
 def segments_of(  # noqa: PLR0913 - all that the arithmetic needs
@@ -51,77 +51,77 @@ def segments_of(  # noqa: PLR0913 - all that the arithmetic needs
         spec: the model.
         overlap: frames that a segment continues from.
         seed: the job's.
-        guidance: scales for a segment, and for one that goes on with the same prompt: what it
-            continues says most of what that would.
-        ends_on: the take ends on a given frame, which a segment can that has a context.
+        guidance: scales for a segment, and for one that continues the same prompt: its context
+            already shows most of what the prompt asks for.
+        ends_on: the take ends on a given frame; only a segment with a context can do that.
         given: frames that the first segment starts with: a picture, or the end of a clip. The last
             of them is the first of the take.
-        loop: the given frame that it ends on is its own first one.
+        loop: the frame that the take ends on is its own first one.
     """
-    # Room for the last latent, which is dropped, and for making the rest whole latents.
+    # Room for the last latent, which is dropped, and for rounding the rest to whole latents.
     spare = 2 * spec.segment.frame_step - 1 if loop else 0
-    made: list[Segment] = []
+    segments: list[Segment] = []
     for number, part in enumerate(parts):
-        lead = 0 if part.cut else overlap if made else max(0, given - 1)
+        lead = 0 if part.cut else overlap if segments else max(0, given - 1)
         last = ends_on and number == len(parts) - 1
-        at_least = 1 if not last or lead or (given and not made and not loop) else 2
-        roomy = replace(part, end=part.end + spare) if last else part
-        for kept, start, num_frames in _runs(roomy, spec, lead, overlap, at_least):
-            index = len(made)
+        at_least = 1 if not last or lead or (given and not segments and not loop) else 2
+        padded = replace(part, end=part.end + spare) if last else part
+        for kept, start, num_frames in _runs(padded, spec, lead, overlap, at_least):
+            index = len(segments)
             first = start == part.start
-            own = part.seed if first else None
+            own_seed = part.seed if first else None
             lead = lead if first else overlap
-            goes_on = made and lead and made[-1].prompt == part.prompt
-            made.append(
+            same_prompt = segments and lead and segments[-1].prompt == part.prompt
+            segments.append(
                 Segment(
                     index=index,
                     part=number,
                     prompt=part.prompt,
-                    seed=segment_seed(seed, index) if own is None else own,
-                    guidance_scale=guidance[1 if goes_on else 0],
+                    seed=segment_seed(seed, index) if own_seed is None else own_seed,
+                    guidance_scale=guidance[1 if same_prompt else 0],
                     num_frames=num_frames,
                     overlap_frames=lead,
                     start_frame=start,
                     kept_frames=kept,
                 )
             )
-    return tuple(_ending(made, spec, spare) if ends_on else made)
+    return tuple(_ending(segments, spec, spare) if ends_on else segments)
 
 
-def _ending(made: list[Segment], spec: ModelSpec, spare: int) -> list[Segment]:
-    """The last segment as long as what is kept of it, for its end is the given frame.
+def _ending(segments: list[Segment], spec: ModelSpec, spare: int) -> list[Segment]:
+    """The segments, the last one only as long as what is kept of it: it ends on the given frame.
 
-    A latent's frames, which all show that frame, may be lost of it, but no more. In a loop they all
-    are lost, else it would halt where it starts over: the rest is whole latents, so that the
-    segment before may have to lend some frames.
+    The frames of its last latent all show the given frame, and no frames but these may be dropped.
+    In a loop all of them are dropped, else the video would stand still where it starts over. The
+    rest is whole latents, so the segment before may have to lend some frames.
 
     Raises:
         JobError: the take is shorter than the model's shortest segment.
     """
-    *before, last = made
-    lost = spec.segment.frame_step if spare else 0
+    *before, last = segments
+    dropped = spec.segment.frame_step if spare else 0
     last = replace(last, kept_frames=last.kept_frames - spare)
-    shortest = spec.segment.min_frames - (lost or spec.segment.frame_step - 1)
-    lacking = max(0, shortest - last.overlap_frames - last.kept_frames, lost - last.kept_frames)
+    shortest = spec.segment.min_frames - (dropped or spec.segment.frame_step - 1)
+    lent = max(0, shortest - last.overlap_frames - last.kept_frames, dropped - last.kept_frames)
     if spare:
-        lacking += -(last.kept_frames + lacking) % spec.segment.frame_step
-    if lacking:
-        if not before or before[-1].kept_frames <= lacking:
+        lent += -(last.kept_frames + lent) % spec.segment.frame_step
+    if lent:
+        if not before or before[-1].kept_frames <= lent:
             field, least = (
                 ("loop", 2 * spec.segment.min_frames) if spare else ("last_image", shortest)
             )
             problem = f"needs a take of at least {least} generated frames; ask for a longer one"
             raise JobError(field, problem)
-        before[-1] = replace(before[-1], kept_frames=before[-1].kept_frames - lacking)
-    kept = last.kept_frames + lacking
+        before[-1] = replace(before[-1], kept_frames=before[-1].kept_frames - lent)
+    kept = last.kept_frames + lent
     return [
         *before,
         replace(
             last,
             num_frames=_whole(
-                max(kept + last.overlap_frames + lost, spec.segment.min_frames), spec
+                max(kept + last.overlap_frames + dropped, spec.segment.min_frames), spec
             ),
-            start_frame=last.start_frame - lacking,
+            start_frame=last.start_frame - lent,
             kept_frames=kept,
             ends_on=True,
         ),
@@ -129,14 +129,14 @@ def _ending(made: list[Segment], spec: ModelSpec, spare: int) -> list[Segment]:
 
 
 def _whole(frames: int, spec: ModelSpec) -> int:
-    """The next number of frames that the model makes."""
+    """``frames``, rounded up to a number of frames that the model can make."""
     return math.ceil((frames - 1) / spec.segment.frame_step) * spec.segment.frame_step + 1
 
 
 def _runs(
     part: Part, spec: ModelSpec, lead: int, overlap: int, at_least: int
 ) -> Iterator[tuple[int, int, int]]:
-    """Kept frames, first frame and generated frames of each segment of a part."""
+    """(kept frames, first frame, generated frames) of each segment of a part."""
     total = part.end - part.start
     count = at_least
     if total + lead > spec.segment.max_frames:
@@ -146,7 +146,7 @@ def _runs(
     needed = math.ceil((total + lead + (count - 1) * overlap) / count)
     shortest = max(needed, spec.segment.min_frames, overlap + 1)
     num_frames = _whole(shortest, spec)
-    # What rounding up added to each may make the last of very many needless.
+    # Rounding up adds frames to each; with very many segments the last may not be needed.
     beyond = total - (num_frames - lead)
     count = max(at_least, 1 + max(0, math.ceil(beyond / (num_frames - overlap))))
     start = part.start

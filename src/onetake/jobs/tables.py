@@ -12,7 +12,7 @@ Rows = list[tuple[str, ...]]
 
 
 def models() -> Rows:
-    """Every model, with what it makes of one segment."""
+    """Every model, with the limits of one segment."""
     rows: Rows = [("model", "takes", "size", "fps", "longest segment", "extends", "licence")]
     for spec in MODELS.values():
         (width, height), segment = spec.segment.sizes[0], spec.segment
@@ -50,16 +50,16 @@ def settings() -> Rows:
 def fields(job: type[Job] = Job) -> Rows:
     """Every field of a request."""
     rows: Rows = [("field", "also called", "takes", "meaning")]
-    described = schema(job)["properties"]
+    properties = schema(job)["properties"]
     for name, field in job.model_fields.items():
         synonyms = ", ".join(f"`{s}`" for s, canonical in SYNONYMS.items() if canonical == name)
-        rules = described[name]["anyOf"][0]
+        rules = properties[name]["anyOf"][0]
         rows.append((f"`{name}`", synonyms, _legal(rules), field.description or ""))
     return rows
 
 
 def _legal(rules: dict[str, Any]) -> str:
-    """What a rule of the schema admits, in words."""
+    """The values that a rule of the schema allows, in words."""
     if "enum" in rules:
         return ", ".join(rules["enum"])
     kind = {"integer": "whole number", "string": "text", "boolean": "true, false"}.get(

@@ -13,13 +13,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import (
-    FileResponse,
-    JSONResponse,
-    PlainTextResponse,
-    RedirectResponse,
-    Response,
-)
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 
 from onetake.entrypoints.pod.desk import Desk, Entry, State
 from onetake.entrypoints.pod.guard import Guard
@@ -168,7 +162,11 @@ async def files(name: str, pod: Here) -> Response:
     return _file(pod, name)
 
 
-@own_routes.get("/metrics", response_class=PlainTextResponse)
+@own_routes.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def metrics(pod: Here) -> Response:
     """The worker's figures in Prometheus' text format."""
     kept = await asyncio.to_thread(pod.worker.answered_jobs().kept)
