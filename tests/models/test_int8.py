@@ -11,7 +11,6 @@ from torch._dynamo.utils import counters
 from typer.testing import CliRunner
 
 from onetake.entrypoints.cli import app
-from onetake.jobs.tables import models
 from onetake.models.catalogue import MODELS
 from onetake.models.families.wan import int8
 from onetake.models.families.wan import model as wan
@@ -19,7 +18,7 @@ from onetake.models.families.wan.loading import load_pipeline
 from onetake.models.loader import load
 from onetake.models.spec import VideoModel
 from onetake.models.weights import places
-from onetake.models.weights.manifest import WeightsManifest, verify
+from onetake.models.weights.manifest import WeightsManifest, check_weights, verify
 from onetake.models.weights.places import embedded_weights, find_weights, small_form
 from onetake.runtime.errors import SettingsError
 from onetake.runtime.settings import Settings
@@ -114,7 +113,7 @@ def test_the_card_decides(
     original = tmp_path / SPEC.name
     shutil.copytree(embedded_weights(), original)
     shutil.copytree(small, small_form(original))
-    monkeypatch.setattr(models, "card_gib", lambda: card)
+    monkeypatch.setattr(places, "card_gib", lambda: card)
     expected = {"small": small_form(original), "original": original}[chosen]
     there = Settings(weights_dir=tmp_path, hub_cache=tmp_path)
     assert find_weights(SPEC, there) == expected
@@ -131,7 +130,7 @@ def test_an_altered_byte_is_named(small: Path, tmp_path: Path) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    models.check_weights(folder)
+    check_weights(folder)
     with pytest.raises(SettingsError, match=r"vae/.*\.safetensors was altered"):
         verify(folder, lambda _count: None)
 
@@ -142,11 +141,11 @@ def test_a_file_of_another_revision_is_named(small: Path, tmp_path: Path) -> Non
     place = folder / "transformer"
     shutil.copy(place / "model.safetensors", place / "more.safetensors")
     with pytest.raises(SettingsError, match=r"transformer/more\.safetensors is not part of"):
-        models.check_weights(folder)
+        check_weights(folder)
     (place / "more.safetensors").replace(place / "model.safetensors")
     (folder / "model_index.json").write_text("{}")
     with pytest.raises(SettingsError, match=r"model_index\.json has 2 of"):
-        models.check_weights(folder)
+        check_weights(folder)
 
 
 def test_the_commands_do_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

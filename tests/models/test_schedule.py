@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onetake.models.acceleration import effect_of
 from onetake.models.acceleration.schedule import computed_steps, forwards, guided_steps
+from onetake.models.catalogue import MODELS
+from onetake.runtime.profiles import PROFILES
 
 
 @given(st.integers(1, 100))
@@ -22,6 +25,7 @@ def test_the_ends_are_computed_and_no_gap_is_long(steps: int) -> None:
 @pytest.mark.parametrize(("steps", "run"), [(1, 2), (12, 21), (30, 33), (50, 43)])
 def test_more_steps_leave_out_more(steps: int, run: int) -> None:
     """A dozen steps are nearly all run; of fifty, both forwards of under a half."""
-    assert forwards(steps, guided=True, reuse=True) == run
-    assert forwards(steps, guided=True, reuse=False) == 2 * steps
-    assert forwards(steps, guided=False, reuse=True) == len(computed_steps(steps))
+    assert forwards(steps, guided=True) == run
+    assert forwards(steps, guided=False) == len(computed_steps(steps))
+    assert effect_of(MODELS["tiny"], PROFILES["balanced"].techniques).forwards == forwards
+    assert effect_of(MODELS["tiny"], PROFILES["exact"].techniques).forwards is None

@@ -19,7 +19,7 @@ from onetake.models.spec import ModelSpec
 
 @dataclass(frozen=True)
 class Card:
-    """Dense TFLOP/s from the data sheet, in bf16 and in the kind of 8 bits that suits it; memory."""
+    """Dense TFLOP/s of its data sheet, in bf16 and in the kind of 8 bits that suits it; memory."""
 
     bf16: float
     eight_bit: float

@@ -1,4 +1,4 @@
-"""The models, a row each. A row names its family, which is imported when it is needed."""
+"""The models, one row each. A row names its family, which is imported when it is needed."""
 
 from dataclasses import replace
 
@@ -100,7 +100,7 @@ _WAN_A14B = replace(
     memory=replace(
         _WAN_1_3B.memory,
         transformer_gib=53.2,
-        denoise_gib=8.2,  # with the blocks that pass through the card
+        denoise_gib=8.2,  # with the blocks that are streamed through the card
     ),
 )
 _TINY = ModelSpec(

@@ -10,7 +10,7 @@ from onetake.runtime.wording import nearest_name, shown
 
 
 def few_step_form(spec: ModelSpec, settings: Settings, *, need_weights: bool = True) -> ModelSpec:
-    """The row with the distilled weights of ``spec``; a row of such weights is its own.
+    """The row with the distilled weights of ``spec``, or ``spec`` if its own are distilled.
 
     Raises:
         JobError: there are none, or they are needed and missing.
@@ -18,17 +18,17 @@ def few_step_form(spec: ModelSpec, settings: Settings, *, need_weights: bool = T
     if spec.sampling.distilled:
         return spec
     if not spec.few_steps:
-        able = ", ".join(other.name for other in MODELS.values() if other.few_steps)
-        problem = f"turbo needs distilled weights, and {spec.name} has none; only {able} have them"
+        names = ", ".join(other.name for other in MODELS.values() if other.few_steps)
+        problem = f"turbo needs distilled weights, and {spec.name} has none; only {names} have them"
         raise JobError("profile", problem, code="unsupported")
     return resolve(spec.few_steps, settings, need_weights=need_weights)[0]
 
 
 def default_model(settings: Settings) -> tuple[ModelSpec, str]:
-    """The model for jobs that name none, and why it is the embedded one when nobody chose that.
+    """The model for jobs that name none, and why it is the embedded one if nobody chose that.
 
     `ONETAKE_MODEL`, else the default of a GPU, else the embedded one. In production a missing GPU
-    or model is an error: answering with another would look like success.
+    or model is an error: an answer by another model would look like success.
 
     Raises:
         SettingsError: `ONETAKE_MODEL` is unknown, or production finds no GPU or no weights.
@@ -62,7 +62,7 @@ def resolve(
         problem = f"{shown(name)} is not one of {', '.join(MODELS)}{nearest_name(name, MODELS)}"
         raise JobError("model", problem, code="unknown_model")
     if need_weights and find_weights(MODELS[name], settings) is None:
-        here = [spec.name for spec in MODELS.values() if find_weights(spec, settings)]
-        problem = f"the weights of {name} are not on this worker, which has {', '.join(here)}"
+        available = [spec.name for spec in MODELS.values() if find_weights(spec, settings)]
+        problem = f"the weights of {name} are not on this worker, which has {', '.join(available)}"
         raise JobError("model", problem, code="model_unavailable")
     return MODELS[name], ""

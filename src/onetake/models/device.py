@@ -1,4 +1,4 @@
-"""The GPU as torch sees it; torch is imported when it is asked for."""
+"""The GPU as torch sees it; each function imports torch itself, when it is called."""
 
 import gc
 from functools import cache
@@ -9,7 +9,7 @@ from onetake.runtime.units import GIB
 @cache
 def card_name() -> str | None:
     """The name of the GPU, or None."""
-    import torch  # noqa: PLC0415 - seconds of import that schema, plan errors and tables do without
+    import torch  # noqa: PLC0415 - takes seconds; schema, plan errors and tables need none
 
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
 
@@ -34,11 +34,11 @@ def card_steady_gib() -> float | None:
 
 
 def free() -> None:
-    """Give back the memory of what was let go: pipelines hold themselves in cycles."""
+    """Free the memory of dropped pipelines, which hold themselves in reference cycles."""
     import torch  # noqa: PLC0415 - see card_name
 
     gc.unfreeze()
     gc.collect()
-    gc.freeze()  # see load
+    gc.freeze()  # see loader.load
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""Where weights are found, and how a model of the table is loaded; torch is not needed before."""
+"""Load a model of the catalogue and warm it up; torch is not needed before."""
 
 import gc
 import importlib
@@ -45,15 +45,16 @@ def load(
     with watch.stage("load"):
         free()
         model = load_model(spec, folders, weights_revision(folders[0]))
-        gc.freeze()  # what stays for good is not looked through after every job
+        gc.freeze()  # the collector need not look through what stays for good
     return model
 
 
 def warm_up(model: VideoModel) -> None:
-    """Few steps of the model's default clip and its first frames: on a card, what is compiled.
+    """Run a few steps of the default clip and decode its first frames; a card compiles then.
 
     Raises:
-        StageError: it makes none, or DeviceError: the card fails.
+        StageError: it makes other numbers of frames.
+        DeviceError: the card fails.
     """
     spec = model.spec
     width, height = spec.segment.sizes[0]
@@ -62,7 +63,7 @@ def warm_up(model: VideoModel) -> None:
         negative_prompt="",
         width=width,
         height=height,
-        # Graphs are of a length, so that of most jobs; on a CPU the shortest will do.
+        # Graphs are compiled for one length, here that of most jobs; a CPU needs the shortest only.
         num_frames=spec.segment.max_frames if card_name() else spec.segment.min_frames,
         num_inference_steps=spec.sampling.num_inference_steps if spec.sampling.distilled else 2,
         guidance_scale=spec.sampling.guidance_scale,
@@ -77,9 +78,9 @@ def warm_up(model: VideoModel) -> None:
 
 
 def hush() -> None:
-    """Keep the libraries' advice and loading bars from between the worker's own lines.
+    """Silence the libraries' advice and loading bars, which would mix with the worker's own lines.
 
-    Before the models' modules are imported, since some of the advice is given by that.
+    Call it before the models' modules are imported: some of the advice comes at import.
     """
     for name in ("diffusers", "transformers"):
         logs = importlib.import_module(f"{name}.utils.logging")

@@ -1,4 +1,4 @@
-"""Seconds and memory of one segment; what `onetake bench` measures."""
+"""Seconds and memory of one segment, as `onetake bench` measures them."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from onetake.runtime.units import GIB
 def measure(model: TunableModel, request: DenoiseRequest) -> Figures:
     """Seconds of denoising (text included) and of decoding, and the card's peak in GiB.
 
-    Prompts are forgotten first: what is measured is a job with new ones.
+    Prompts are forgotten first, so that a job with new prompts is measured.
     """
     model.forget_prompts()
     with measured() as figures:
@@ -30,7 +30,7 @@ def measure(model: TunableModel, request: DenoiseRequest) -> Figures:
 
 @contextmanager
 def measured() -> Iterator[Figures]:
-    """The figures, with the peak at the end."""
+    """Figures for the block to fill; their total and the card's peak are added at its end."""
     figures: Figures = {}
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -43,7 +43,7 @@ def measured() -> Iterator[Figures]:
 
 @contextmanager
 def timed(figures: Figures, stage: str) -> Iterator[None]:
-    """Seconds until the card has done what was asked inside; a range of that name in traces."""
+    """Write the seconds of the block, until the card is done, to ``figures``; name it in traces."""
     card = torch.cuda.is_available()
     started = time.perf_counter()
     with record_function(stage), torch.cuda.nvtx.range(stage) if card else nullcontext():
@@ -54,7 +54,7 @@ def timed(figures: Figures, stage: str) -> Iterator[None]:
 
 
 def trace(run: Callable[[], object], file: Path) -> None:
-    """What runs inside, operation by operation, in Chrome's trace format (ui.perfetto.dev)."""
-    with profile() as recorded:
+    """Write each operation of ``run`` to ``file``, in Chrome's trace format (ui.perfetto.dev)."""
+    with profile() as recording:
         run()
-    recorded.export_chrome_trace(str(file))
+    recording.export_chrome_trace(str(file))

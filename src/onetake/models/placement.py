@@ -1,4 +1,4 @@
-"""Where a model's parts are while it works, and what that takes of the card: arithmetic alone.
+"""Where a model's parts are while it works, and the card's memory for that: arithmetic alone.
 
 The peak is the weights that stay on the card and the larger of two working memories: a forward's,
 which grows with the number of tokens, and the decoder's, which grows with the picture alone. Both
@@ -9,9 +9,9 @@ bench/memory.py, bench/models.py and bench/profiles.py measured.
 from onetake.models.acceleration import Effect
 from onetake.models.spec import ModelSpec
 
-# The fastest first; of what is streamed, each layer is on the card while it computes.
+# The fastest first. A streamed layer is on the card only while it computes.
 RESIDENT, TEXT_STREAMED, STREAMED = "resident", "text encoder streamed", "streamed"
-_USABLE = 0.97  # of a card: CUDA's own share
+_USABLE = 0.97  # of a card; CUDA itself takes the rest
 
 
 def peaks(
@@ -25,9 +25,9 @@ def peaks(
     denoise = spec.memory.denoise_gib * pixels * latents / most
     if effect.streamed:
         return {STREAMED: spec.memory.vae_gib + max(denoise, spec.memory.tile_gib)}
-    bytes_a_weight = 0.5 if effect.eight_bit else 1.0  # of bf16's
+    share = 0.5 if effect.eight_bit else 1.0  # of the bytes of bf16
     text, transformer = (
-        bytes_a_weight * w for w in (spec.memory.text_encoder_gib, spec.memory.transformer_gib)
+        share * gib for gib in (spec.memory.text_encoder_gib, spec.memory.transformer_gib)
     )
     streamed = spec.memory.vae_gib + max(denoise, spec.memory.decode_gib * pixels)
     text_streamed = streamed + transformer

@@ -1,14 +1,15 @@
-"""Numbers in 8 bits, each group by its largest value (symmetric, without a zero point).
+"""Quantisation to 8 bits: each group of values has one scale (symmetric, without a zero point).
 
-The scheme of LLM.int8() (Dettmers et al. 2022, arXiv:2208.07339) without its outlier path, and for
-e4m3 of Micikevicius et al. 2022, arXiv:2209.05433.
+The scale comes from the group's largest value, as in LLM.int8() (Dettmers et al. 2022,
+arXiv:2208.07339), here without its outlier path. The format e4m3 is that of Micikevicius et al.
+2022, arXiv:2209.05433.
 """
 
 import torch
 from torch import Tensor
 
 LARGEST = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0}
-_LEAST = 1e-12  # of a group's largest value: zeros have a scale too
+_LEAST = 1e-12  # stands in for a smaller largest value, so that zeros have a scale too
 
 
 def quantise(
@@ -17,13 +18,13 @@ def quantise(
     dim: int | tuple[int, ...],
     scale_dtype: torch.dtype = torch.float32,
 ) -> tuple[Tensor, Tensor]:
-    """``values`` as levels of ``dtype``, and the scale that gives them back.
+    """Levels of ``dtype`` and their scale; levels times scale are about ``values`` again.
 
     Args:
         values: any shape.
         dtype: int8 or float8_e4m3fn.
         dim: the dimensions that share a scale; they have length 1 in the scale.
-        scale_dtype: levels are divided by the scale as it is stored.
+        scale_dtype: the dtype of the scale; values are divided by the scale in this dtype.
     """
     largest = LARGEST[dtype]
     values = values.float()

@@ -33,7 +33,7 @@ class Sampling:
     flow_shift: float
     max_sequence_length: int  # tokens of text
     expert_guidance: float | None = None  # of a second expert, for later steps
-    continued_guidance: float | None = None  # of what goes on with the same prompt, if another
+    continued_guidance: float | None = None  # for a segment that continues the same prompt
     distilled: bool = False  # to its number of steps, without guidance
     sigmas: tuple[float, ...] = ()  # its noise levels, if it draws fresh noise at each
 
@@ -66,7 +66,7 @@ class Memory:
 
     @property
     def streamed_gib(self) -> float:
-        """Memory of the card with all but the text encoder on it, which passes through."""
+        """Memory of the card with all on it but the text encoder, which is streamed through it."""
         work = max(self.denoise_gib, self.decode_gib)
         return self.transformer_gib + self.vae_gib + work
 
@@ -91,7 +91,7 @@ class ModelSpec:
 
     @property
     def takes_image(self) -> bool:
-        """Whether a first frame can be given; what can continue frames can start from one."""
+        """Whether it takes a first frame: a model that continues frames can start from one."""
         return bool(self.overlaps)
 
 
@@ -140,21 +140,21 @@ class VideoModel(Protocol):
         """
 
     def save_latents(self, latents: Any, file: Path) -> None:
-        """Write latents, so that `load_latents` gives them back to the bit.
+        """Write latents to a file, from which `load_latents` reads the same bits.
 
         Raises:
-            OSError: it cannot.
+            OSError: the file cannot be written.
         """
 
     def load_latents(self, file: Path) -> Any:
-        """Latents that were saved.
+        """Latents from a file of `save_latents`.
 
         Raises:
-            OSError: they cannot be read.
+            OSError: the file cannot be read.
         """
 
     def lean(self) -> bool:
-        """Go on in less memory, if slower: `placement` says how. False: there is no way left."""
+        """Go on with less memory, more slowly; `placement` says how. False if no way is left."""
 
     def count_tokens(self, prompt: str) -> int:
         """Tokens of ``prompt``, of which the model reads `sampling.max_sequence_length`."""
@@ -171,7 +171,7 @@ class TunableModel(VideoModel, Protocol):
 
     pipeline: Any  # diffusers'
     transformers: tuple[Any, ...]  # of it; two if it has experts for noisy and for later steps
-    decoder: Any  # its VAE's decoder as it is run
+    decoder: Any  # of its VAE, as it is run
 
     def forget_prompts(self) -> None:
-        """Let go of the text that was encoded before."""
+        """Drop the remembered text encodings."""

@@ -77,30 +77,30 @@ def bench(
 
 
 def _ways(profiles: list[str] | None, techniques: list[str] | None) -> list[Profile]:
-    """The profiles that are asked for, and one for each technique by itself.
+    """The named profiles, and one profile for each technique by itself.
 
     Raises:
         OnetakeError: one is unknown.
     """
-    known = {name for row in PROFILES.values() for name in row.techniques}
+    legal = {name for row in PROFILES.values() for name in row.techniques}
     for name in techniques or []:
-        if name not in known:
-            raise SettingsError("--technique", f"{name} is none of {', '.join(sorted(known))}")
-    asked = profiles or ([] if techniques else [DEFAULT_PROFILE])
+        if name not in legal:
+            raise SettingsError("--technique", f"{name} is none of {', '.join(sorted(legal))}")
+    names = profiles or ([] if techniques else [DEFAULT_PROFILE])
     alone = [Profile(name, "", techniques=(name,)) for name in techniques or []]
-    return [profile_named(name) for name in asked] + alone
+    return [profile_named(name) for name in names] + alone
 
 
 def _requests(
     spec: ModelSpec, sizes: list[str] | None, frames: list[int] | None, steps: list[int] | None
 ) -> list[DenoiseRequest]:
-    """One for each combination; what is left open is the model's own.
+    """A request for each combination; what is left out is the model's own.
 
     Raises:
         OnetakeError: the model cannot make one of them.
     """
-    asked = [Job.parse({"prompt": PROMPT, "size": text}) for text in sizes or []]
-    pairs = [job.sides_of_size() for job in asked] or [spec.segment.sizes[0]]
+    jobs = [Job.parse({"prompt": PROMPT, "size": text}) for text in sizes or []]
+    pairs = [job.sides_of_size() for job in jobs] or [spec.segment.sizes[0]]
     for width, height in pairs:
         if width % spec.segment.size_multiple or height % spec.segment.size_multiple:
             problem = f"{width}*{height} is not in multiples of {spec.segment.size_multiple} pixels"
@@ -131,7 +131,7 @@ def _requests(
 
 @dataclass
 class _Bench:
-    """Every request by every way; one way is loaded at a time, since two may not fit."""
+    """Times every request in every way; one way is loaded at a time, since two may not fit."""
 
     spec: ModelSpec
     settings: Settings
@@ -141,7 +141,7 @@ class _Bench:
 
     def run(self, ways: list[Profile], *, stock: bool) -> list[Row]:
         """A row for each request and way."""
-        from onetake.models import measure  # noqa: PLC0415 - torch, not for a wrong option
+        from onetake.models import measure  # noqa: PLC0415 - no torch for a wrong option
 
         rows: list[Row] = []
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
@@ -166,28 +166,28 @@ class _Bench:
                 eight_bit = acceleration.effect_of(spec, way.techniques).eight_bit
                 model = loader.load(spec, self.settings, eight_bit=eight_bit)
                 acceleration.tune(model, way.techniques)
-                once = partial(measure.measure, cast("TunableModel", model))
-                rows += self._rows(way.name, once, requests)
-                del model, once
+                run_ours = partial(measure.measure, cast("TunableModel", model))
+                rows += self._rows(way.name, run_ours, requests)
+                del model, run_ours
                 device.free()
         return rows
 
     def _rows(
-        self, way: str, once: Callable[[DenoiseRequest], Row], requests: list[DenoiseRequest]
+        self, way: str, run: Callable[[DenoiseRequest], Row], requests: list[DenoiseRequest]
     ) -> list[Row]:
         rows = []
         for request in requests:
-            row = _named(way, self.spec, request)
+            row = _labels(way, self.spec, request)
             self.bar.update(self.task, description=f"{way}, {row['size']}, {row['frames']} frames")
-            runs = []
+            results = []
             for _ in range(self.repeat + 1):
-                runs.append(once(request))
+                results.append(run(request))
                 self.bar.advance(self.task)
             if self.traces:
-                self._trace(partial(once, request), f"{way}-{row['size']}-{row['frames']}")
-            figures = _medians(runs[1:])
+                self._trace(partial(run, request), f"{way}-{row['size']}-{row['frames']}")
+            figures = _medians(results[1:])
             dollars = figures["total"] * self.settings.price_per_second
-            rows.append({**row, **figures, "first": runs[0]["total"], "dollars": dollars})
+            rows.append({**row, **figures, "first": results[0]["total"], "dollars": dollars})
         return rows
 
     def _trace(self, run: Callable[[], object], name: str) -> None:
@@ -204,25 +204,25 @@ def _distilled(request: DenoiseRequest, spec: ModelSpec) -> DenoiseRequest:
     return replace(request, num_inference_steps=steps, guidance_scale=guidance)
 
 
-def _named(way: str, spec: ModelSpec, asked: DenoiseRequest) -> Row:
+def _labels(way: str, spec: ModelSpec, request: DenoiseRequest) -> Row:
     """What a row is about."""
-    size = f"{asked.width}*{asked.height}"
-    steps = asked.num_inference_steps
+    size = f"{request.width}*{request.height}"
+    steps = request.num_inference_steps
     return {
-        "way": way, "model": spec.name, "size": size, "frames": asked.num_frames, "steps": steps,
+        "way": way, "model": spec.name, "size": size, "frames": request.num_frames, "steps": steps,
     }  # fmt: skip
 
 
-def _medians(found: list[Row]) -> Row:
-    """The middle one of each figure."""
+def _medians(results: list[Row]) -> Row:
+    """The median of each figure."""
     return {
-        key: None if value is None else median(row[key] for row in found)
-        for key, value in found[0].items()
+        key: None if value is None else median(row[key] for row in results)
+        for key, value in results[0].items()
     }
 
 
 def _table(rows: list[Row], title: str) -> Table:
-    """All rows; the ratio is of a row to stock's for the same clip."""
+    """All rows; the ratio is stock's time over the row's, for the same clip."""
     timed = (*STAGES, "total", "first")
     seconds = [f"{key}, s" for key in timed]
     table = Table(
@@ -244,7 +244,7 @@ def _clip(row: Row) -> tuple[str, int]:
 
 def _plot(rows: list[Row], title: str, file: Path) -> None:
     """Seconds by stage, a bar for each row."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - a tool of developers
+    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra of developers
 
     figure = Figure(figsize=(8, 1 + 0.4 * len(rows)), layout="constrained")
     axes = figure.subplots()

@@ -55,7 +55,7 @@ def generate(
         request = request_of(job, options)
         request["output"] = output_of(request.get("output"), output.suffix.lstrip("."))
         settings = Settings.read()
-        # A wrong request is answered before any bar is drawn.
+        # A wrong request is refused before a bar is drawn.
         plan_job(request_model().parse(request), settings).plan_for(None)
         worker = Worker(settings, LocalStore(output.parent))
         worker.quarantine = Quarantine(open_store(settings), worker.workdir.path)
@@ -81,7 +81,7 @@ def _with_bar(worker: Worker, name: str, request: dict[str, object]) -> Result:
 
 
 def _report(output: Path, result: Result, *, as_json: bool) -> None:
-    """Say what came of it.
+    """Print the result.
 
     Raises:
         typer.Exit: the take waits for a review, or ends early.

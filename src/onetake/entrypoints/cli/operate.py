@@ -1,4 +1,4 @@
-"""`onetake models | recover | serve | boot | schema`: a worker, looked after."""
+"""`onetake models | recover | serve | boot | schema`: run a worker and look after it."""
 
 import json
 from typing import Annotated
@@ -32,16 +32,16 @@ def models() -> None:
 
 
 def recover() -> None:
-    """Store the takes that were kept because no store took them, and print their links."""
+    """Store the takes that could not be stored before, and print their links."""
     with refusals():
-        answered = Worker(Settings.read()).answered_jobs()
-        for name in answered.kept():
-            print(f"{name}: {answered.send(name)['video_url'] or 'waits for review'}")
+        answered_jobs = Worker(Settings.read()).answered_jobs()
+        for name in answered_jobs.kept():
+            print(f"{name}: {answered_jobs.send(name)['video_url'] or 'waits for review'}")
 
 
 def serve() -> None:
     """Serve RunPod's API and `POST /generate` over HTTP, as a pod does."""
-    from onetake.entrypoints.pod import server  # noqa: PLC0415 - no other command needs one
+    from onetake.entrypoints.pod import server  # noqa: PLC0415 - no other command needs a server
 
     with refusals():
         settings = Settings.read()

@@ -1,4 +1,4 @@
-"""`onetake plan`: what a job would be, without making it."""
+"""`onetake plan`: what a job would generate and cost, without running it."""
 
 import json
 from dataclasses import asdict
@@ -63,7 +63,7 @@ def plan(
         "seams_at": planned.seam_frames(),
         "notes": list(planned.notes),
     }
-    hosted = HOSTED if spec.repo_id else ()  # takes of the embedded model are sold nowhere
+    hosted = HOSTED if spec.repo_id else ()  # no hosted service sells the embedded model
     if as_json:
         prices = [asdict(price) for price in hosted]
         print(json.dumps({**delivered, "plan": planned.summary(), "hosted": prices}, indent=2))

@@ -1,4 +1,4 @@
-"""The request that a command's options and job file make."""
+"""The request from a command's options and its job file."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ _RIVALS = {
 
 
 def request_of(job: Path | None, options: dict[str, Any]) -> dict[str, Any]:
-    """The request that the ``options`` make, on top of the file's.
+    """The request of the file ``job``, with the ``options`` in the place of its fields.
 
     Raises:
         JobError: a file cannot be read.
@@ -41,12 +41,12 @@ def request_of(job: Path | None, options: dict[str, Any]) -> dict[str, Any]:
     if image and "://" not in image:
         chosen["image"] = _data_uri(Path(image))
     replaced = {rival for name in chosen for rival in (name, *_RIVALS.get(name, ()))}
-    kept = {
+    from_file = {
         name: value
         for name, value in (_read(job) if job else {}).items()
         if SYNONYMS.get(name, name) not in replaced
     }
-    return kept | chosen
+    return from_file | chosen
 
 
 def output_of(output: object, container: str) -> object:
@@ -71,7 +71,7 @@ def _read(job: Path) -> dict[str, Any]:
 
 
 def _data_uri(path: Path) -> str:
-    """A local file as the request carries it."""
+    """A local file as a request holds it."""
     try:
         return "data:;base64," + base64.b64encode(path.read_bytes()).decode()
     except OSError:

@@ -33,12 +33,12 @@ AnchorOption = Annotated[
 def policy(as_json: JsonOption = False) -> None:
     """Show what is blocked, reviewed, marked and written down, defaults included."""
     with refusals():
-        told = read_policy(Settings.read().policy).model_dump(mode="json")
+        parts = read_policy(Settings.read().policy).model_dump(mode="json")
     if as_json:
-        print(json.dumps(told, indent=1))
+        print(json.dumps(parts, indent=1))
         return
     table = Table("part", "setting", "value", title="policy")
-    for part, values in told.items():
+    for part, values in parts.items():
         for name, value in (values if isinstance(values, dict) else {"": values}).items():
             table.add_row(part, name, escape(json.dumps(value, ensure_ascii=False)))
     out.print(table)
@@ -46,7 +46,7 @@ def policy(as_json: JsonOption = False) -> None:
 
 @review.command(name="list")
 def list_waiting(as_json: JsonOption = False) -> None:
-    """Show the takes that wait, the oldest first, with links for whoever looks at them."""
+    """Show the takes that wait for a review, the oldest first, with links to look at them."""
     with refusals():
         waiting = Worker(Settings.read()).quarantine.waiting()
     if as_json:
@@ -61,18 +61,18 @@ def list_waiting(as_json: JsonOption = False) -> None:
 
 @review.command()
 def approve(name: Annotated[str, typer.Argument(help="From `onetake review list`.")]) -> None:
-    """Let a take go: move it to where it would have gone, and print its link."""
-    print(_decided(name, "approved")["video_url"])
+    """Release a take: move it to its store, and print its link."""
+    print(_decide(name, "approved")["video_url"])
 
 
 @review.command()
 def reject(name: Annotated[str, typer.Argument(help="From `onetake review list`.")]) -> None:
     """Delete a take."""
-    _decided(name, "rejected")
+    _decide(name, "rejected")
     print(f"{name} is deleted")
 
 
-def _decided(name: str, verdict: str) -> dict[str, Any]:
+def _decide(name: str, verdict: str) -> dict[str, Any]:
     with refusals():
         worker = Worker(Settings.read())
         decide = worker.quarantine.approve if verdict == "approved" else worker.quarantine.reject
@@ -87,18 +87,18 @@ def check_log() -> None:
     """Check the chain of hashes from its first record; exit code 1 if it is broken."""
     with refusals():
         path = _log(Settings.read())
-    found = AuditLog(path).check()
-    torn = f", {found.torn} torn lines of killed writers" if found.torn else ""
-    print(f"{found.records} records{torn}, head {found.head}")
-    if found.problem:
-        say(found.problem)
+    check = AuditLog(path).check()
+    torn = f", {check.torn} torn lines of killed writers" if check.torn else ""
+    print(f"{check.records} records{torn}, head {check.head}")
+    if check.problem:
+        say(check.problem)
         raise typer.Exit(1)
 
 
 def verify(video: VideoArgument, anchor: AnchorOption = None, as_json: JsonOption = False) -> None:
-    """Say what a clip carries of its origin, and find its record in the audit log, if there is one.
+    """Show what a clip says of its origin, and its records in the audit log.
 
-    Exit code 1 if something that it carries does not hold, or if it carries nothing.
+    Exit code 1 if it carries no mark, or one that does not hold.
     """
     with refusals():
         settings = Settings.read()
@@ -116,7 +116,7 @@ def verify(video: VideoArgument, anchor: AnchorOption = None, as_json: JsonOptio
 
 
 def _origin(video: Path, anchors: str) -> dict[str, Any]:
-    """Everything that is in the file itself.
+    """What the file itself says of its origin.
 
     Raises:
         JobError: it is no video, or there is no certificate in ``anchors``.
@@ -130,21 +130,22 @@ def _origin(video: Path, anchors: str) -> dict[str, Any]:
     except OSError:
         raise JobError("VIDEO", "cannot be read; check its name") from None
     try:
-        found = c2pa_manifest.read(video, anchors)
+        manifest = c2pa_manifest.read(video, anchors)
     except ValueError as error:
         raise JobError("--anchor", f"cannot be used: {error}") from None
     mark = {"short_id": f"{reading.short_id:08x}", "confidence": round(reading.confidence, 1),
             "false_alarm": reading.false_alarm} if reading else None  # fmt: skip
-    return {"metadata": _ours(tags), "invisible": mark, "c2pa": found._asdict()}
+    return {"metadata": _ours(tags), "invisible": mark, "c2pa": manifest._asdict()}
 
 
 def _ours(tags: dict[str, str]) -> dict[str, Any] | None:
-    """What the encoder was told to write; None of a file of somebody else's."""
+    """The metadata that our encoder wrote; None if another program wrote the file."""
     try:
-        told = json.loads(tags.get("comment", ""))
+        comment = json.loads(tags.get("comment", ""))
     except (ValueError, RecursionError):
         return None
-    return told if isinstance(told, dict) and told.get("generator") == "Onetake" else None
+    ours = isinstance(comment, dict) and comment.get("generator") == "Onetake"
+    return comment if ours else None
 
 
 def _matching(log: Iterator[Record], video: Path, mark: dict[str, Any] | None) -> Iterator[Record]:
@@ -158,12 +159,18 @@ def _matching(log: Iterator[Record], video: Path, mark: dict[str, Any] | None) -
 
 def _print(origin: dict[str, Any]) -> None:
     metadata, mark, c2pa = origin["metadata"], origin["invisible"], origin["c2pa"]
-    made = "none of ours"
+    claim = "none of ours"
     if metadata:
-        made = f"says {metadata.get('model', 'no model')}, seed {metadata.get('seed', 'none')}"
+        claim = f"says {metadata.get('model', 'no model')}, seed {metadata.get('seed', 'none')}"
     signer = c2pa["signer"] and f", signed by {c2pa['signer']}"
-    read = f"{mark['short_id']}, wrong in {mark['false_alarm']:.0e} of clips" if mark else "none"
-    rows = {"metadata": made, "C2PA": f"{c2pa['problem'] or 'holds'}{signer}", "invisible": read}
+    invisible = (
+        f"{mark['short_id']}, wrong in {mark['false_alarm']:.0e} of clips" if mark else "none"
+    )
+    rows = {
+        "metadata": claim,
+        "C2PA": f"{c2pa['problem'] or 'holds'}{signer}",
+        "invisible": invisible,
+    }
     for record in origin["records"]:
         rows[f"audit {record['number']}"] = f"job {record['job']}, {record['outcome']}"
     table = Table(show_header=False)
@@ -173,7 +180,7 @@ def _print(origin: dict[str, Any]) -> None:
 
 
 def _anchors(anchor: Path | None, policy_: Policy) -> str:
-    """What a signer must be under: the file given, or the operator's own chain.
+    """The certificates a signer must be under: of ``anchor``, else the operator's own chain.
 
     Raises:
         JobError: there is no certificate in it.
@@ -184,7 +191,7 @@ def _anchors(anchor: Path | None, policy_: Policy) -> str:
     try:
         text = chosen.read_text()
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)  # reads all
-    except (OSError, ValueError):  # ssl's errors are the former, Unicode's the latter
+    except (OSError, ValueError):  # SSLError is the former, UnicodeDecodeError the latter
         field = "--anchor" if anchor else "marks.certificate"
         raise JobError(field, "is no readable PEM file of certificates") from None
     return text

@@ -77,8 +77,9 @@ def list_weights() -> None:
                 size = manifest.size if manifest else sum(f.stat().st_size for f in files)
                 form = manifest.form if manifest else "original"
                 revision = places.weights_revision(place)[:12]
-                known = "yes" if manifest else "no"
-                table.add_row(spec.name, form, revision, f"{size / _GIGABYTE:.2f} GB", known)
+                has_manifest = "yes" if manifest else "no"
+                gigabytes = f"{size / _GIGABYTE:.2f} GB"
+                table.add_row(spec.name, form, revision, gigabytes, has_manifest)
             if not folders:
                 table.add_row(spec.name, "", f"{spec.revision[:12]} wanted", "missing", "")
     out.print(table)
@@ -100,9 +101,9 @@ def verify_weights(names: ModelsArgument = None) -> None:
                         read += count
                         on_progress("checking", read, total)
 
-                    known = verify(place, on_bytes)
-                checked = f"{known / _GIGABYTE:.2f} GB as they must be"
-                print(f"{spec.name}: {checked if known else 'whole, but no hashes are known'}")
+                    compared = verify(place, on_bytes)
+                checked = f"{compared / _GIGABYTE:.2f} GB as they must be"
+                print(f"{spec.name}: {checked if compared else 'whole, but no hashes are known'}")
 
 
 @app.command()
@@ -134,7 +135,7 @@ def quantise(
 
 
 def _specs(names: list[str] | None) -> list[ModelSpec]:
-    """The rows that are named, or every one that is not part of the package.
+    """The named rows, or every row whose weights are not part of the package.
 
     Raises:
         JobError: there is no such row.
@@ -145,7 +146,7 @@ def _specs(names: list[str] | None) -> list[ModelSpec]:
 
 
 def _places(spec: ModelSpec, name: str, settings: Settings, volume: Path | None) -> list[Path]:
-    """The folders that may hold a model, or its 8-bit form, which no cache has."""
+    """The folders that may hold a model, or its 8-bit form, which is in no cache."""
     own = [volume / name, volume / "models" / name] if volume else []
     if name != spec.name:
         return own

@@ -19,10 +19,10 @@ from onetake.runtime.profiles import PROFILES
 class Effect:
     """What a technique changes of forwards and memory."""
 
-    # Steps, and whether they are guided, to runs of the transformer for one segment.
+    # From steps, and whether they are guided, to runs of the transformer for one segment.
     forwards: Callable[[int, bool], int] | None = None
-    eight_bit: bool = False  # weights and products of linear layers; it loads a stored 8-bit form
-    streamed: bool = False  # weights pass through the card, and it decodes in tiles
+    eight_bit: bool = False  # linear layers run in 8 bits; a stored 8-bit form is loaded if there
+    streamed: bool = False  # weights are streamed through the card, and it decodes in tiles
 
 
 class Technique(Protocol):
@@ -32,7 +32,7 @@ class Technique(Protocol):
 
     @staticmethod
     def apply(model: TunableModel) -> str:
-        """Change the model in place; what was chosen, and why."""
+        """Change the model in place; returns what it chose, and why."""
 
 
 def technique(name: str) -> Technique:
@@ -41,9 +41,9 @@ def technique(name: str) -> Technique:
 
 
 def effect_of(spec: ModelSpec, techniques: Iterable[str]) -> Effect:
-    """What those of the ``techniques`` do together that the family of ``spec`` takes."""
-    own = family_of(spec).techniques
-    effects = [technique(name).EFFECT for name in techniques if name in own]
+    """The joint effect of those ``techniques`` that the family of ``spec`` takes."""
+    taken = family_of(spec).techniques
+    effects = [technique(name).EFFECT for name in techniques if name in taken]
     counts = [effect.forwards for effect in effects if effect.forwards]
     return Effect(
         forwards=counts[-1] if counts else None,
@@ -53,17 +53,17 @@ def effect_of(spec: ModelSpec, techniques: Iterable[str]) -> Effect:
 
 
 def leanest_profile(spec: ModelSpec) -> str:
-    """The profile whose weights pass through the card; empty if this family has none."""
+    """The profile that streams weights through the card; empty if this family has none."""
     streamed = (p.name for p in PROFILES.values() if effect_of(spec, p.techniques).streamed)
     return next(streamed, "")
 
 
 def tune(model: VideoModel, techniques: Iterable[str]) -> dict[str, str]:
     """Apply the techniques in order; returns what each chose, and why."""
-    own = family_of(model.spec).techniques
+    taken = family_of(model.spec).techniques
     return {
         name: technique(name).apply(cast("TunableModel", model))
-        if name in own
+        if name in taken
         else "as loaded: this family of models does not take it"
         for name in techniques
     }

@@ -2,10 +2,10 @@
 
 int8: queries and keys with a scale per block of tokens; probabilities and values in 16 bits
 (SageAttention, Zhang et al. 2024, arXiv:2410.02367, whose authors' Triton kernels run it). e4m3:
-queries, keys, values, probabilities and what comes out, a scale per tensor (Shah et al. 2024,
-arXiv:2407.08608; cuDNN's kernel). Both take the keys less their mean, which no softmax sees.
-Attention to the text stays as it is, 512 of its tokens against tens of thousands, and so do the
-first and the last block.
+queries, keys, values, probabilities and the result, with a scale per tensor (Shah et al. 2024,
+arXiv:2407.08608; cuDNN's kernel). Both subtract the mean of the keys, which changes no softmax.
+Attention to the text stays as it is (512 tokens against tens of thousands), and so do the first and
+the last block.
 """
 
 import functools
@@ -28,20 +28,20 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 _QUERY_BLOCK, _KEY_BLOCK = 128, 64  # tokens that share a scale, as SageAttention's kernels have it
 _E4M3 = LARGEST[torch.float8_e4m3fn]
 _ROWS = 1024  # queries at a time where it is computed in float32
-_FEWEST = 4096  # tokens that SageAttention gets: of fewer, those that fill up its last block count
+_FEWEST = 4096  # tokens for SageAttention: with fewer, the filler in its last block would count
 TRIED = 4170  # tokens that a kernel is tried with: no multiple of a block
-_GRAPHS = 32  # of cuDNN's, one for each number of tokens, as many as there are of compiled blocks
-_TRUSTED = 0.1  # its relative error on Gaussian noise at most; measured: 0.01 (int8), 0.06 (e4m3)
+_GRAPHS = 32  # of cuDNN, one for each number of tokens; as many as of compiled blocks
+_TRUSTED = 0.1  # the largest relative error on Gaussian noise; measured: 0.01 int8, 0.06 e4m3
 
 EFFECT = Effect()
 
 
 def apply(model: TunableModel) -> str:
-    """Change the inner blocks as suits the card, if its kernel is there and right."""
+    """Change the inner blocks to the card's kernel, if it is installed and correct."""
     card = torch.cuda.is_available()
-    refused = card and refusal(model)
-    if refused:  # uncompiled, quantising takes longer than it saves
-        return f"as loaded: {refused}"
+    uncompiled = card and refusal(model)
+    if uncompiled:  # then quantising takes longer than it saves
+        return f"as loaded: {uncompiled}"
     kind, reason = suits(torch.cuda.get_device_capability() if card else None)
     if kind is None:
         return f"as loaded: {reason}"
@@ -74,7 +74,7 @@ def eight_bit_attention(transformer: Any, attend: Attend) -> None:
 
 
 class Processor:
-    """diffusers' `WanAttnProcessor` for self-attention, with another way to attend."""
+    """diffusers' `WanAttnProcessor` for self-attention, with another attention function."""
 
     def __init__(self, attend: Attend) -> None:
         self._attend = attend
@@ -103,7 +103,7 @@ class Processor:
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn neighbouring channels by their token's angles, each of which is given twice."""
+    """Turn each pair of channels by its token's angle; ``cos`` and ``sin`` hold each one twice."""
     first, second = x.view(*x.shape[:-1], -1, 2).unbind(-1)
     cos, sin = cos[..., 0::2], sin[..., 1::2]
     turned = torch.stack([first * cos - second * sin, first * sin + second * cos], dim=-1)
@@ -111,26 +111,26 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def fault(attend: Attend, width: int, device: str = "cuda") -> str:
-    """Try a way to attend, on noise and heads of this width; what is wrong with it, or nothing."""
+    """Try ``attend`` on noise, with heads of this width; returns what is wrong with it, or ""."""
     noise = torch.Generator(device).manual_seed(0)
     shape = (1, TRIED, 2, width)
     query, key, value = (
         torch.randn(shape, generator=noise, device=device, dtype=torch.bfloat16) for _ in range(3)
     )
     try:
-        found = attend(query, key, value).float()
+        output = attend(query, key, value).float()
     except ImportError as error:
         return f"{error.name or 'its package'} cannot be imported"
-    except Exception as error:  # noqa: BLE001 - of whatever kind the kernels' makers chose
+    except Exception as error:  # noqa: BLE001 - kernels raise errors of any kind
         return f"its kernel failed with {type(error).__name__}"
-    wanted = rounded(query, key, value, kind=None).float()
-    distance = float((found - wanted).norm() / wanted.norm())
-    # Not the other way round: nothing is less than NaN.
+    expected = rounded(query, key, value, kind=None).float()
+    distance = float((output - expected).norm() / expected.norm())
+    # Compared this way round, NaN is a fault too.
     return "" if distance < _TRUSTED else f"its kernel is {distance:.0%} off"
 
 
 def rounded(query: Tensor, key: Tensor, value: Tensor, *, kind: Kind | None) -> Tensor:
-    """Attention in float32 whose numbers are rounded much as the kernels of ``kind`` do."""
+    """Attention in float32, with numbers rounded nearly as the kernels of ``kind`` do it."""
     dtype = query.dtype
     query, key, value = (part.transpose(1, 2).float() for part in (query, key, value))
     query = query * query.shape[-1] ** -0.5
@@ -149,15 +149,15 @@ def rounded(query: Tensor, key: Tensor, value: Tensor, *, kind: Kind | None) -> 
         if kind == "fp8":
             shares = (shares * _E4M3).to(torch.float8_e4m3fn).float() / _E4M3
         parts.append(shares @ value / total)
-    found = torch.cat(parts, dim=2)
+    output = torch.cat(parts, dim=2)
     if kind == "fp8":
         scale = value.abs().amax() / _E4M3  # no result is larger than the largest value
-        found = (found / scale).to(torch.float8_e4m3fn).float() * scale
-    return found.transpose(1, 2).to(dtype)
+        output = (output / scale).to(torch.float8_e4m3fn).float() * scale
+    return output.transpose(1, 2).to(dtype)
 
 
 def _centred(key: Tensor, dim: int) -> Tensor:
-    """Keys less their mean over the tokens: smaller numbers, and the same softmax."""
+    """Keys minus their mean over the tokens: smaller numbers, and the same softmax."""
     return key - key.mean(dim=dim, keepdim=True)
 
 
@@ -184,17 +184,17 @@ def _by_sage(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     tokens = key.shape[1]
     if tokens < _FEWEST:
         return own(query, key, value)
-    # Its last block would take keys that are not there for keys of score 0 and value 0. These have
-    # that score too, the mean one, and the mean value: at most `filler / tokens` of the result.
+    # Its last block counts missing keys as keys of score 0, the mean score, and of value 0. Filler
+    # has that score and the mean value instead: it is at most `filler / tokens` of the result.
     filler = -tokens % _KEY_BLOCK
     key = functional.pad(_centred(key, 1), (0, 0, 0, 0, 0, filler))
     mean = value.mean(dim=1, keepdim=True).expand(-1, filler, -1, -1)
-    found: Tensor = _sage(query, key, torch.cat([value, mean], dim=1))
-    return found
+    output: Tensor = _sage(query, key, torch.cat([value, mean], dim=1))
+    return output
 
 
 def own(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """As torch computes it."""
+    """Torch's own attention."""
     query, key, value = (part.transpose(1, 2) for part in (query, key, value))
     return functional.scaled_dot_product_attention(query, key, value).transpose(1, 2)
 
@@ -202,9 +202,9 @@ def own(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 @torch.library.custom_op("onetake::int8_attention", mutates_args=())
 def _sage(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     sageattn = import_module("sageattention").sageattn
-    # It would take the mean from the keys in place, which no graph may know.
-    found: Tensor = sageattn(query, key, value, tensor_layout="NHD", smooth_k=False)
-    return found
+    # With smooth_k it would change the keys in place, which torch's graphs do not allow.
+    output: Tensor = sageattn(query, key, value, tensor_layout="NHD", smooth_k=False)
+    return output
 
 
 @_sage.register_fake
@@ -215,8 +215,8 @@ def _(query: Tensor, _key: Tensor, _value: Tensor) -> Tensor:
 def _by_cudnn(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     quantised = [_to_e4m3(part) for part in (query, _centred(key, 1), value)]
     levels, scales = zip(*quantised, strict=True)
-    found: Tensor = _cudnn(*levels, *scales)
-    return found
+    output: Tensor = _cudnn(*levels, *scales)
+    return output
 
 
 @torch.library.custom_op("onetake::e4m3_attention", mutates_args=())
@@ -230,10 +230,10 @@ def _cudnn(
 ) -> Tensor:
     batch, tokens, heads, width = query.shape
     graph = _graph(batch, tokens, heads, width, query.device.index)
-    found = torch.empty(query.shape, dtype=torch.float8_e4m3fn, device=query.device)
+    output = torch.empty(query.shape, dtype=torch.float8_e4m3fn, device=query.device)
     levels = [part.contiguous() for part in (query, key, value)]
-    graph.run([*levels, query_scale, key_scale, value_scale, 1 / value_scale], found)
-    return (found.float() * value_scale).bfloat16()
+    graph.run([*levels, query_scale, key_scale, value_scale, 1 / value_scale], output)
+    return (output.float() * value_scale).bfloat16()
 
 
 @_cudnn.register_fake
@@ -245,25 +245,26 @@ KERNELS: dict[Kind, Attend] = {"int8": _by_sage, "fp8": _by_cudnn}
 
 
 class _Graph(NamedTuple):
-    """A cuDNN graph with its tensors, which are known by these numbers."""
+    """A cuDNN graph, with the tensors that stay the same, by their numbers in it."""
 
     graph: Any
     handle: Any
     device: torch.device
     constants: dict[int, Tensor]
 
-    def run(self, given: list[Tensor], found: Tensor) -> None:
-        """Queries, keys, values and their scales to ``found``, on torch's own stream."""
+    def run(self, inputs: list[Tensor], output: Tensor) -> None:
+        """Compute ``output`` from the tensors of `_INPUTS`, on torch's own stream."""
         stream = torch.cuda.current_stream(self.device).cuda_stream
         import_module("cudnn").set_stream(handle=self.handle, stream=stream)
-        numbered = {**dict(enumerate(given)), **self.constants, _FOUND: found}
-        room = torch.empty(self.graph.get_workspace_size(), dtype=torch.uint8, device=self.device)
-        self.graph.execute(numbered, room, handle=self.handle)
+        tensors = {**dict(enumerate(inputs)), **self.constants, _OUTPUT: output}
+        size = self.graph.get_workspace_size()
+        workspace = torch.empty(size, dtype=torch.uint8, device=self.device)
+        self.graph.execute(tensors, workspace, handle=self.handle)
 
 
-_GIVEN = ("q", "k", "v", "descale_q", "descale_k", "descale_v", "scale_o")
+_INPUTS = ("q", "k", "v", "descale_q", "descale_k", "descale_v", "scale_o")
 _CONSTANTS = {"scale_s": _E4M3, "descale_s": 1 / _E4M3}  # of probabilities
-_FOUND, _LARGEST_SHARE, _LARGEST_FOUND = 9, 10, 11
+_OUTPUT, _LARGEST_SHARE, _LARGEST_OUTPUT = 9, 10, 11
 
 
 @functools.cache
@@ -283,24 +284,24 @@ def _graph(batch: int, tokens: int, heads: int, width: int, card: int) -> _Graph
     shape, stride = [batch, heads, tokens, width], [tokens * heads * width, width, heads * width, 1]
     one = [1, 1, 1, 1]
     inputs = {}
-    for uid, name in enumerate((*_GIVEN, *_CONSTANTS)):
+    for uid, name in enumerate((*_INPUTS, *_CONSTANTS)):
         whole = uid < 3  # noqa: PLR2004 - queries, keys and values come first
         inputs[name] = graph.tensor(
             uid=uid, dim=shape if whole else one, stride=stride if whole else one,
             data_type=real.FP8_E4M3 if whole else real.FLOAT,
         )  # fmt: skip
-    found, _stats, largest_share, largest_found = graph.sdpa_fp8(
+    output, _stats, largest_share, largest_output = graph.sdpa_fp8(
         **inputs, is_inference=True, attn_scale=width**-0.5, use_causal_mask=False
     )
-    found.set_uid(_FOUND).set_output(True).set_dim(shape).set_stride(stride)
-    found.set_data_type(real.FP8_E4M3)
+    output.set_uid(_OUTPUT).set_output(True).set_dim(shape).set_stride(stride)
+    output.set_data_type(real.FP8_E4M3)
     device = torch.device("cuda", card)
     constants = {
-        len(_GIVEN) + i: torch.full(one, value, device=device)
+        len(_INPUTS) + i: torch.full(one, value, device=device)
         for i, value in enumerate(_CONSTANTS.values())
     }
-    # Two figures for training, which it writes whether or not they are wanted.
-    for uid, tensor in ((_LARGEST_SHARE, largest_share), (_LARGEST_FOUND, largest_found)):
+    # Two figures for training, which it always writes.
+    for uid, tensor in ((_LARGEST_SHARE, largest_share), (_LARGEST_OUTPUT, largest_output)):
         tensor.set_uid(uid).set_output(True).set_dim(one).set_stride(one)
         tensor.set_data_type(real.FLOAT)
         constants[uid] = torch.empty(one, device=device)

@@ -1,8 +1,8 @@
 """Compiled blocks: pointwise work is fused, and 8-bit numbers are made where they are read.
 
-One graph serves all blocks of a transformer, since they differ in their weights alone; what is
-outside of them stays as it is. Of the decoder what lies between its convolutions is compiled: one
-graph of it all would take half as much memory again (docs/LOG.md).
+One graph serves all blocks of a transformer, since only their weights differ; code outside of the
+blocks is not compiled. Of the decoder, the code between its convolutions is compiled: one graph of
+all of it would take half as much memory again (docs/LOG.md).
 """
 
 import importlib
@@ -16,16 +16,16 @@ import torch
 from onetake.models.acceleration import Effect
 from onetake.models.spec import TunableModel
 
-_RECOMPILATIONS = 32  # sizes and lengths of jobs; torch's own 8 would fall back to none at all
+_RECOMPILATIONS = 32  # sizes and lengths of jobs; after torch's default, 8, nothing is compiled
 
 EFFECT = Effect()
 
 
 def apply(model: TunableModel) -> str:
-    """Have them compiled when they first run."""
-    refused = refusal(model)
-    if refused:
-        return f"not compiled: {refused}"
+    """Have the blocks and the decoder compiled when they first run."""
+    reason = refusal(model)
+    if reason:
+        return f"not compiled: {reason}"
     torch._dynamo.config.recompile_limit = _RECOMPILATIONS  # noqa: SLF001 - its documented place
     for transformer in model.transformers:
         for block in transformer.blocks:
@@ -35,7 +35,7 @@ def apply(model: TunableModel) -> str:
 
 
 def can_compile() -> bool:
-    """Whether Triton has what it needs of C: a compiler, or the image's file, which it is given."""
+    """Whether there is a C compiler for Triton, or the image's built file, which it then uses."""
     if any(map(shutil.which, (os.environ.get("CC", ""), "gcc", "clang"))):
         return True
     triton = find_spec("triton")
@@ -48,7 +48,7 @@ def can_compile() -> bool:
 
 
 def refusal(model: TunableModel) -> str:
-    """Why blocks cannot be compiled here, or nothing."""
+    """Why blocks cannot be compiled here; empty if they can."""
     if not torch.cuda.is_available():
         return "there is no GPU"
     if model.placement.startswith("streamed"):

@@ -1,4 +1,4 @@
-"""The least of the card's memory: weights go through it, and it decodes in tiles."""
+"""The least memory: weights are streamed through the card, and it decodes in tiles."""
 
 from onetake.models.acceleration import Effect
 from onetake.models.spec import TunableModel
@@ -7,7 +7,7 @@ EFFECT = Effect(streamed=True)
 
 
 def apply(model: TunableModel) -> str:
-    """Take every way to less memory that the model has; out of memory takes them one by one."""
+    """Take all the model's ways to less memory; an out-of-memory error takes one at a time."""
     while model.lean():
         pass
     return model.placement

@@ -1,12 +1,12 @@
-"""8-bit arithmetic for the transformer's linear layers, where its operations are.
+"""8-bit arithmetic for the transformer's linear layers, which are most of its work.
 
-Weights have a scale per output row, made once; activations a scale per token, made when they come
+Weights have a scale per output row, made once; activations a scale per token, made at each run
 (LLM.int8(), Dettmers et al. 2022, arXiv:2208.07339, without its outlier path; the dynamic
 per-token setting of SmoothQuant, Xiao et al. 2022, arXiv:2211.10438, without its smoothing). The
 products are torch's own kernels. The numbers are int8 or e4m3 (Micikevicius et al. 2022,
 arXiv:2209.05433), whichever the card multiplies faster. The first and the last block stay as they
-are: of 30 blocks a fifteenth of the work, of the embedded model's frames 2 dB. So does all that is
-no block.
+are: that is a fifteenth of the work with 30 blocks, and 2 dB in the embedded model's frames. Layers
+outside of the blocks stay too.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -22,7 +22,7 @@ from onetake.models.spec import TunableModel
 
 Kind = Literal["int8", "fp8"]
 _DTYPES = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
-GUARDED = 1  # blocks at either end
+GUARDED = 1  # blocks at each end that stay as they are
 _ROWS = 17  # the fewest that the integer kernel takes on a card
 _AMPERE, _HOPPER = (8, 0), (9, 0)  # compute capabilities
 
@@ -30,12 +30,12 @@ EFFECT = Effect(eight_bit=True)
 
 
 def apply(model: TunableModel) -> str:
-    """Change the transformers as suits the card, if their weights are there."""
+    """Change the transformers to what suits the card, if their weights are on it."""
     card = torch.cuda.is_available()
     kind, reason = suits(torch.cuda.get_device_capability() if card else None)
     if kind is None:
         return f"as loaded: {reason}"
-    weights = (weight for one in model.transformers for weight in one.blocks.parameters())
+    weights = (weight for part in model.transformers for weight in part.blocks.parameters())
     if card and not all(weight.is_cuda for weight in weights):
         return "as loaded: its weights go through the card"
     if card and not can_compile():  # uncompiled, quantising takes longer than it saves
@@ -96,7 +96,7 @@ def eight_bit_linears(transformer: Any, kind: Kind) -> None:
 
 
 def _is_linear(layer: Any) -> bool:
-    """`nn.Linear`, or the stored form of models/int8.py, which this room must not import."""
+    """Whether it is `nn.Linear`, or a family's stored 8-bit form, which is not imported here."""
     weight = getattr(layer, "weight", None)
     stored = hasattr(layer, "scale") and weight is not None and weight.dtype == torch.int8
     return type(layer) is nn.Linear or stored
@@ -114,7 +114,7 @@ def _convert(layer: Any, kind: Kind) -> EightBitLinear:
 
 
 def _join_projections(attention: Any) -> None:
-    """Put query, key and value under the name where diffusers looks for them together."""
+    """Join query, key and value in `to_qkv`, where diffusers looks for them together."""
     parts = [attention.to_q, attention.to_k, attention.to_v]
     joined = (torch.cat([getattr(p, n) for p in parts]) for n in ("weight", "scale", "bias"))
     attention.to_qkv = EightBitLinear(*joined)

@@ -1,14 +1,14 @@
-"""Forwards that are not run, because what they would give is known well enough.
+"""Skip forwards whose result can be predicted well enough.
 
 Neighbouring steps have nearly the same velocity, and the difference that guidance makes changes
-more slowly still. So in the middle of many steps only every second or third one is computed, and
-between them the velocity goes on in a straight line over the noise level; the forward without the
-prompt is run at every computed step while the picture takes shape, later at every second one, and
-its last difference stands in for it.
+even more slowly. So in the middle of many steps only every second or third one is computed;
+between them the velocity is extrapolated in a straight line over the noise level. The forward
+without the prompt is run at every computed step while the picture takes shape, later at every
+second one; otherwise the last difference is used again.
 
 After EasyCache (Zhou et al. 2025, arXiv:2507.02860) and FasterCache (Lv et al. 2024,
-arXiv:2410.19355), but on a fixed plan: what a job costs is known before it runs. Nothing of it is
-compiled, and no block is touched.
+arXiv:2410.19355), but on a fixed plan: a job's cost is known before it runs. None of this code is
+compiled, and no block is changed.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ EFFECT = Effect(forwards=forwards)
 
 
 def apply(model: TunableModel) -> str:
-    """Let the transformers run for the steps of `computed_steps` and `guided_steps` alone."""
+    """Run the transformers only at the steps of `computed_steps` and `guided_steps`."""
     for transformer in model.transformers:
         _reuse(transformer, model)
     steps = model.spec.sampling.num_inference_steps
@@ -35,33 +35,33 @@ def apply(model: TunableModel) -> str:
 
 
 def _reuse(transformer: Any, model: TunableModel) -> None:
-    """Change a transformer in place; of two experts each goes on from velocities of its own."""
+    """Change a transformer in place; each of two experts has its own past velocities."""
     kept = _Kept()
     stock: Callable[..., Any] = transformer.forward
 
     @contextmanager
     def cache_context(branch: str, **_step: object) -> Iterator[None]:
-        # Text to video tells the step and its noise here, image to video does not.
+        # The text pipeline also passes the step and its noise here, the image pipeline does not.
         scheduler = model.pipeline.scheduler
         step = scheduler.step_index or 0
         kept.start(branch, step, float(scheduler.sigmas[step]), len(scheduler.timesteps))
         yield
 
-    def forward(_transformer: Any, *given: Any, **named: Any) -> tuple[Tensor]:
-        return (kept.velocity(lambda: stock(*given, **named)[0]),)
+    def forward(_transformer: Any, *args: Any, **kwargs: Any) -> tuple[Tensor]:
+        return (kept.velocity(lambda: stock(*args, **kwargs)[0]),)
 
-    # The pipelines open this before each forward, to tell which one it is.
+    # The pipelines open this context around each forward; its name says which one it is.
     transformer.cache_context = cache_context
     transformer.forward = MethodType(forward, transformer)
 
 
 class _Kept:
-    """The last velocities with the prompt, and the last difference that it made."""
+    """The last velocities with the prompt, and the last difference that the prompt made."""
 
     _step = -2
 
     def start(self, branch: str, step: int, sigma: float, steps: int) -> None:
-        # Every step comes by, but the first of a second expert's is not number 0.
+        # Steps come in order, but a second expert's first step is not number 0.
         if branch == "cond" and step != self._step + 1:
             self._past: list[tuple[float, Tensor]] = []
             self._difference: Tensor | None = None

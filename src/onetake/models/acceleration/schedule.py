@@ -1,7 +1,7 @@
 """Which of a job's steps are computed when velocities are reused: see `reuse` beside it."""
 
-_SETTLED = 0.3  # of the steps: later, guidance's difference is good for two computed ones
-_GUARDED = 0.2  # of the steps: the picture takes shape, all are computed
+_SETTLED = 0.3  # of the steps; after them one guidance difference serves two computed steps
+_GUARDED = 0.2  # of the steps; in these the picture takes shape, and all are computed
 _STEPS_A_STRIDE = 24  # every second of 24 steps is computed, every third of 48
 _LONGEST_STRIDE = 3
 

@@ -1,9 +1,9 @@
-"""One embedding for each timestep that there is, instead of one for each token.
+"""One embedding for each distinct timestep, instead of one for each token.
 
-The 5B pipeline hands its transformer a timestep a token, although there are two at most: 0 for
-latents that are given, and the step's own. Stock diffusers embeds all (27,280 in the default job),
-and every block then adds up six modulations a token in float32, 2 GB of them. Here each is computed
-once and chosen by a mask. The frames are the same to the bit.
+The 5B pipeline passes its transformer a timestep for each token, although there are two at most: 0
+for pinned latents, and the step's own. Stock diffusers embeds all (27,280 in the default job), and
+every block then adds up six modulations a token in float32, 2 GB of them. Here each is computed
+once and chosen by a mask. The frames are the same, bit for bit.
 """
 
 from collections.abc import Callable
@@ -30,21 +30,21 @@ def apply(model: TunableModel) -> str:
 
 def deduplicate_timesteps(transformer: Any) -> None:
     """Change the embedder and the blocks of a `WanTransformer3DModel` in place."""
-    chosen = _Given()
+    pinned = _Pinned()
     transformer.condition_embedder.forward = MethodType(
-        _embed_condition(chosen), transformer.condition_embedder
+        _embed_condition(pinned), transformer.condition_embedder
     )
     for block in transformer.blocks:
-        block.forward = MethodType(_run_block(chosen, type(block).forward), block)
+        block.forward = MethodType(_run_block(pinned, type(block).forward), block)
 
 
-class _Given:
-    """Which tokens are given: bool (1, tokens, 1), or None where none is."""
+class _Pinned:
+    """Which tokens are pinned to conditioning frames: bool (1, tokens, 1), None if none is."""
 
     mask: Tensor | None = None
 
 
-def _embed_condition(given: _Given) -> Any:
+def _embed_condition(pinned: _Pinned) -> Any:
     """The embedder's forward: (B, 1 or tokens, D), (B, 1 or 2, 6 D), text, image."""
 
     def forward(
@@ -54,28 +54,28 @@ def _embed_condition(given: _Given) -> Any:
         encoder_hidden_states_image: Tensor | None = None,
         timestep_seq_len: int | None = None,
     ) -> _Embedded:
-        given.mask = None
+        pinned.mask = None
         stock: Callable[..., _Embedded] = type(embedder).forward
         image = encoder_hidden_states_image
         if timestep_seq_len is None:
             return stock(embedder, timestep, encoder_hidden_states, image)
         steps = timestep.view(-1, timestep_seq_len)
-        # Every clip of a batch has the same latents given: they are one job's.
-        is_given = steps[0] == 0
+        # All clips of a batch belong to one job, so the same latents are pinned.
+        is_pinned = steps[0] == 0
         own = steps.amax(dim=1, keepdim=True)
-        if not is_given.any():
+        if not is_pinned.any():
             return stock(embedder, own.flatten(), encoder_hidden_states, image, 1)
         both = torch.cat([own, torch.zeros_like(own)], dim=1)
         temb, projected, text, image = stock(
             embedder, both.flatten(), encoder_hidden_states, image, 2
         )
-        given.mask = is_given[None, :, None]
-        return torch.where(given.mask, temb[:, 1:], temb[:, :1]), projected, text, image
+        pinned.mask = is_pinned[None, :, None]
+        return torch.where(pinned.mask, temb[:, 1:], temb[:, :1]), projected, text, image
 
     return forward
 
 
-def _run_block(given: _Given, stock: Callable[..., Tensor]) -> Any:
+def _run_block(pinned: _Pinned, stock: Callable[..., Tensor]) -> Any:
     """A `WanTransformerBlock`'s forward with modulations (B, 2, 6, D): own, and of timestep 0."""
 
     def forward(
@@ -85,7 +85,7 @@ def _run_block(given: _Given, stock: Callable[..., Tensor]) -> Any:
         temb: Tensor,
         rotary_emb: tuple[Tensor, Tensor],
     ) -> Tensor:
-        mask = given.mask
+        mask = pinned.mask
         if mask is None:
             return stock(block, hidden_states, encoder_hidden_states, temb, rotary_emb)
         modulations = (block.scale_shift_table.unsqueeze(0) + temb.float()).unbind(dim=2)

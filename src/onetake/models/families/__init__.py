@@ -1,7 +1,7 @@
-"""Model families. A row of the catalogue names its family's module, which has a `FAMILY`.
+"""Model families. A row of the catalogue names the module of its family, which has a `FAMILY`.
 
 A family names its functions as ``module:function``. They are imported when they are used, so that
-describing and planning need neither torch nor diffusers.
+plans and tables need neither torch nor diffusers.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,19 +15,20 @@ from onetake.models.weights.manifest import WeightsManifest
 from onetake.runtime.errors import SettingsError
 
 Figures = dict[str, float | None]  # seconds of each stage, `total`, and `peak_gib`
-# The first folder holds the weights, the others lend the components that it leaves out.
+# (row, folders, revision): the first folder holds the weights, others lend missing components.
 Load = Callable[[ModelSpec, tuple[Path, ...], str], VideoModel]
-# The row, its weights and their revision, the new folder, adapters with their strengths, progress.
+# (row, weights, their revision, new folder, adapters with their strengths, progress).
 Quantise = Callable[
     [ModelSpec, Path, str, Path, Iterable[tuple[Path, float]], Callable[[str], object]],
     WeightsManifest,
 ]
+# (row, weights) to a function that runs one request.
 LoadStock = Callable[[ModelSpec, Path], Callable[[DenoiseRequest], Figures]]
 
 
 @dataclass(frozen=True)
 class Family:
-    """What a family offers; an empty name says that it offers none."""
+    """What a family offers. An empty name means that it has none."""
 
     loader: str
     techniques: frozenset[str] = frozenset()  # of onetake.models.acceleration that its models take
@@ -42,13 +43,13 @@ def family_of(spec: ModelSpec) -> Family:
 
 
 def loader_of(spec: ModelSpec) -> Load:
-    """What loads a model of the row."""
+    """The function that loads the row's model."""
     load: Load = resolve_name(family_of(spec).loader)
     return load
 
 
 def quantiser_of(spec: ModelSpec) -> Quantise:
-    """What makes the 8-bit form of the row.
+    """The function that makes the row's 8-bit form.
 
     Raises:
         SettingsError: its family has none.
@@ -58,7 +59,7 @@ def quantiser_of(spec: ModelSpec) -> Quantise:
 
 
 def stock_loader_of(spec: ModelSpec) -> LoadStock:
-    """What loads stock diffusers with the row's weights.
+    """The function that loads stock diffusers with the row's weights.
 
     Raises:
         SettingsError: its family has none.

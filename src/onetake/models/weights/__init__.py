@@ -1,1 +1,1 @@
-"""Where weights lie, whether they are whole, and how they are fetched."""
+"""Where weights are, whether they are whole, and how they are fetched."""

@@ -1,9 +1,9 @@
 """Bring a model's weights to where workers look for them: before they run, never while they do.
 
 From RunPod's cached models, from a folder such as a mounted network volume, or from the Hugging
-Face hub at the table's revision. All goes into a hidden folder first, is hashed, gets its manifest
-and appears under its name at once, so that what has the name is whole. A fetch that was cut off,
-or killed, goes on where it stopped when the same command is given again.
+Face hub at the table's revision. The files go into a hidden folder, are hashed and get a manifest.
+Then the folder is renamed in one step, so a folder with the model's name is always whole. If a
+fetch is cut off or killed, the same command goes on where it stopped.
 """
 
 import errno
@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from filelock import FileLock
 
@@ -26,7 +26,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 # All that loading reads; pictures and other formats of the same weights stay where they are.
 _PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "LICENSE*")
 
-# Told of a step: what it is, bytes done, bytes in all.
+# Called in each step with its name, the bytes done and the bytes in all.
 OnProgress = Callable[[str, int, int], object]
 
 
@@ -40,9 +40,9 @@ def fetch(
 ) -> tuple[WeightsManifest, str]:
     """Bring ``spec`` to ``folder``; returns its manifest and where it came from.
 
-    ``places`` are folders in diffusers' layout that may hold it, the first that does is copied.
-    An 8-bit form is copied only: the hub has none. Whoever comes second to the same folder waits,
-    then finds it done.
+    ``places`` are folders in diffusers' layout that may hold it; the first that does is copied.
+    An 8-bit form can only be copied: the hub has none. If another process fetches to the same
+    folder, this one waits, then finds it done.
 
     Raises:
         StageError: the disk is too small, the hub does not answer, or a file is not what it must
@@ -57,10 +57,8 @@ def fetch(
             return _fetch(spec, folder, places, token, on_progress)
     except OSError as error:
         if error.errno in _FULL:
-            raise _failed(spec, "the disk is full; free some space and try again") from error
-        raise _failed(
-            spec, "its folder cannot be written; name another, or mount it writable"
-        ) from error
+            _fail(spec, "the disk is full; free some space and try again", error)
+        _fail(spec, "its folder cannot be written; name another, or mount it writable", error)
 
 
 def _finished(spec: ModelSpec, folder: Path) -> WeightsManifest | None:
@@ -87,7 +85,7 @@ def _fetch(
         source = "from a cached model" if place.parent.name == "snapshots" else "from a folder"
     elif folder.name != spec.name:
         problem = f"{folder.name} is in no folder here; `onetake weights quantise` makes it"
-        raise _failed(spec, problem)
+        _fail(spec, problem)
     else:
         revision, expected = spec.revision, _download(spec, partial, token)
         source = "from the hub"
@@ -107,7 +105,7 @@ def _fetch(
     try:
         check_weights(partial)
     except SettingsError as error:
-        raise _failed(spec, error.sentence) from error
+        _fail(spec, error.sentence, error)
     # 3. Its name, at once; what had it before was not whole.
     shutil.rmtree(partial / ".cache", ignore_errors=True)  # the hub's own notes
     old = folder.with_name(f".{folder.name}.old")
@@ -121,11 +119,11 @@ def _fetch(
 def _copy(
     spec: ModelSpec, place: Path, partial: Path, on_progress: OnProgress
 ) -> tuple[str, dict[str, str]]:
-    """Copy a folder's files; returns its revision and the hashes that are known beforehand."""
-    known = WeightsManifest.read(place)
-    if known and known.commit not in {spec.revision, UNKNOWN}:
-        problem = f"the folder holds revision {known.revision[:12]}, not {spec.revision[:12]}"
-        raise _failed(spec, f"{problem}; fetch it there again")
+    """Copy a folder's files; returns its revision and the hashes that they must have."""
+    manifest = WeightsManifest.read(place)
+    if manifest and manifest.commit not in {spec.revision, UNKNOWN}:
+        problem = f"the folder holds revision {manifest.revision[:12]}, not {spec.revision[:12]}"
+        _fail(spec, f"{problem}; fetch it there again")
     files = {
         file.relative_to(place): file.stat().st_size
         for pattern in _PATTERNS
@@ -139,16 +137,17 @@ def _copy(
     def copy(name: Path) -> None:
         nonlocal done
         (partial / name).parent.mkdir(parents=True, exist_ok=True)
-        beside = partial / f"{name}.part"
-        shutil.copyfile(place / name, beside)
-        beside.rename(partial / name)
+        unfinished = partial / f"{name}.part"
+        shutil.copyfile(place / name, unfinished)
+        unfinished.rename(partial / name)
         done += files[name]
         on_progress("copying", done + total - sum(missing.values()), total)
 
     with ThreadPoolExecutor(_WORKERS) as workers:
         list(workers.map(copy, missing))
-    if known:
-        return known.revision, {name: record.sha256 for name, record in known.files.items()}
+    if manifest:
+        hashes = {name: record.sha256 for name, record in manifest.files.items()}
+        return manifest.revision, hashes
     snapshot = place.parent.name == "snapshots"
     # A snapshot's links lead to files that are named by their SHA-256.
     hashes = {str(name): (place / name).resolve().name for name in files} if snapshot else {}
@@ -162,11 +161,11 @@ def _download(spec: ModelSpec, partial: Path, token: str | None) -> dict[str, st
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled  # noqa: PLC0415
 
     try:
-        about: Any = HfApi(token=token).model_info(
+        info: Any = HfApi(token=token).model_info(
             spec.repo_id, revision=spec.revision, files_metadata=True
         )
-        wanted = [s for s in about.siblings if any(Path(s.rfilename).match(p) for p in _PATTERNS)]
-        missing = [s for s in wanted if _length(partial / s.rfilename) != s.size]
+        files = [s for s in info.siblings if any(Path(s.rfilename).match(p) for p in _PATTERNS)]
+        missing = [s for s in files if _length(partial / s.rfilename) != s.size]
         _check_room(spec, partial, sum(s.size or 0 for s in missing))
         snapshot_download(
             spec.repo_id,
@@ -177,21 +176,25 @@ def _download(spec: ModelSpec, partial: Path, token: str | None) -> dict[str, st
             max_workers=_WORKERS,
         )
     except OfflineModeIsEnabled:
-        raise _failed(spec, "it is on no folder here, and HF_HUB_OFFLINE is set") from None
+        _fail(spec, "it is on no folder here, and HF_HUB_OFFLINE is set")
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "an error"
-        raise _failed(spec, f"the hub answered {status}; check the token and try again") from error
+        _fail(spec, f"the hub answered {status}; check the token and try again", error)
     except (HTTPError, OSError) as error:
         if getattr(error, "errno", None) in _FULL:
             raise
-        raise _failed(spec, "the hub cannot be reached, or broke off; try again") from error
-    return {s.rfilename: s.lfs.sha256 for s in wanted if s.lfs}
+        _fail(spec, "the hub cannot be reached, or broke off; try again", error)
+    return {s.rfilename: s.lfs.sha256 for s in files if s.lfs}
 
 
 def _compare(
     spec: ModelSpec, partial: Path, manifest: WeightsManifest, expected: dict[str, str]
 ) -> None:
-    """Every file that has a known hash has it; one that has not is removed, to be fetched again."""
+    """Check the known hashes; a file that differs is removed, so that it is fetched again.
+
+    Raises:
+        StageError: a file differs.
+    """
     wrong = [
         name
         for name, record in manifest.files.items()
@@ -200,14 +203,14 @@ def _compare(
     for name in wrong:
         (partial / name).unlink()
     if wrong:
-        raise _failed(spec, f"{', '.join(wrong)} came altered; try again")
+        _fail(spec, f"{', '.join(wrong)} came altered; try again")
 
 
 def _check_room(spec: ModelSpec, folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed + _SPARE > free:
         sizes = f"{needed / GIB:.1f} GiB are needed and {max(0, free - _SPARE) / GIB:.1f} free"
-        raise _failed(spec, f"{sizes}; give it a larger disk")
+        _fail(spec, f"{sizes}; give it a larger disk")
 
 
 def _size(folder: Path) -> int:
@@ -218,5 +221,5 @@ def _length(file: Path) -> int | None:
     return file.stat().st_size if file.is_file() else None
 
 
-def _failed(spec: ModelSpec, sentence: str) -> StageError:
-    return StageError("fetch", f"{spec.name}: {sentence}")
+def _fail(spec: ModelSpec, sentence: str, cause: Exception | None = None) -> NoReturn:
+    raise StageError("fetch", f"{spec.name}: {sentence}") from cause

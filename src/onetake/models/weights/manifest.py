@@ -1,4 +1,4 @@
-"""Are the files of a model whole, and the ones of its revision?
+"""Whether the files of a model are whole, and of the right revision.
 
 A folder that `fetch` or `quantise` made carries a manifest: every file's size and SHA-256, and the
 revision they are of. At boot sizes and headers are compared, in milliseconds; `verify` reads all.
@@ -30,7 +30,7 @@ _SHA256_DIGITS = 64
 
 
 class FileRecord(BaseModel):
-    """What a file must be."""
+    """The size and hash that a file must have."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,7 +66,7 @@ class WeightsManifest(BaseModel):
 
     @classmethod
     def describe(cls, folder: Path, on_bytes: Callable[[int], object], **about: str) -> Self:
-        """Write the manifest of the files that are there; ``on_bytes`` is told what was read."""
+        """Write the manifest of the folder's files; ``on_bytes`` gets each number of bytes read."""
         files = [file for file in _files(folder) if file.name != MANIFEST]
         hashes = sha256_all(files, on_bytes)
         records = {
@@ -79,7 +79,7 @@ class WeightsManifest(BaseModel):
 
     @property
     def commit(self) -> str:
-        """The hub's revision that it comes from; adapters that were fused follow a plus."""
+        """The hub's revision that it comes from; fused adapters follow a plus in `revision`."""
         return self.revision.partition("+")[0]
 
     @property
@@ -113,21 +113,21 @@ def verify(folder: Path, on_bytes: Callable[[int], object]) -> int:
     """
     check_weights(folder)
     manifest = WeightsManifest.read(folder)
-    known = (
+    names = (
         {folder / name: record.sha256 for name, record in manifest.files.items()}
         if manifest
         else {file: file.resolve().name for file in _files(folder)}
     )
-    known = {file: value for file, value in known.items() if len(value) == _SHA256_DIGITS}
-    for file, found in zip(known, sha256_all(known, on_bytes), strict=True):
-        if found != known[file]:
+    expected = {file: name for file, name in names.items() if len(name) == _SHA256_DIGITS}
+    for file, digest in zip(expected, sha256_all(expected, on_bytes), strict=True):
+        if digest != expected[file]:
             name = file.relative_to(folder)
             raise SettingsError(_VARIABLE, f"{name} was altered; {_AGAIN}")
-    return sum(file.stat().st_size for file in known)
+    return sum(file.stat().st_size for file in expected)
 
 
 def sha256_all(files: Iterable[Path], on_bytes: Callable[[int], object]) -> list[str]:
-    """The hashes of files, several read at once."""
+    """The hashes of files; several are read at once."""
     with ThreadPoolExecutor(_READERS) as readers:
         return list(readers.map(partial(sha256_of, on_bytes=on_bytes), files))
 
@@ -136,7 +136,7 @@ def read_ahead(folder: Path) -> None:
     """Start to read the weights into the host's cache, while the process imports its libraries."""
 
     def read(file: Path) -> None:
-        with suppress(OSError), file.open("rb", buffering=0) as opened:  # loading will say
+        with suppress(OSError), file.open("rb", buffering=0) as opened:  # loading reports it
             while opened.read(_BLOCK):
                 pass
 
@@ -170,8 +170,8 @@ def _check_sizes(folder: Path, manifest: WeightsManifest) -> None:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that must be there, by the indexes of the folder."""
-    found: set[Path] = set()
+    """The safetensors files that the folder must hold, by its indexes."""
+    required: set[Path] = set()
     index = _json(folder / "model_index.json", folder)
     for component, kind in index.items():
         if not isinstance(kind, list) or kind[0] is None or component in _NOT_FILES:
@@ -181,8 +181,8 @@ def _weight_files(folder: Path) -> list[Path]:
             files |= {shards.parent / name for name in _json(shards, folder)["weight_map"].values()}
         if not files:
             raise SettingsError(_VARIABLE, f"{component} has no weights; {_AGAIN}")
-        found |= files
-    return sorted(found)
+        required |= files
+    return sorted(required)
 
 
 def _check_header(file: Path, name: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where the weights of a model are found."""
+"""Where the weights of a model are."""
 
 import hashlib
 from importlib import resources
@@ -11,8 +11,6 @@ from onetake.models.weights.manifest import INT8, ORIGINAL, WeightsManifest, rea
 from onetake.runtime.settings import Settings
 
 SMALL = f"-{INT8}"  # what the name of a folder with the 8-bit form ends with
-
-
 _FINGERPRINT_BYTES = 1 << 16
 
 
@@ -24,8 +22,8 @@ def embedded_weights(name: str = TINY) -> Path:
 def find_weights(spec: ModelSpec, settings: Settings, *, eight_bit: bool = False) -> Path | None:
     """The folder that holds ``spec``'s weights in diffusers' layout, or None.
 
-    The first of `weight_places`; the 8-bit form if that is wished for, or if the card has no room
-    for the other.
+    The first of `weight_places`; the 8-bit form if ``eight_bit`` asks for it, or if the card has no
+    room for the other.
     """
     places = weight_places(spec, settings)
     small = [place for place in places if place.name.endswith(SMALL)]
@@ -35,7 +33,7 @@ def find_weights(spec: ModelSpec, settings: Settings, *, eight_bit: bool = False
 
 
 def weight_places(spec: ModelSpec, settings: Settings) -> list[Path]:
-    """Every folder that holds ``spec``'s weights, in the order in which they are looked for.
+    """Every folder that holds ``spec``'s weights, in order of preference.
 
     `ONETAKE_WEIGHTS_DIR/<name>`, its 8-bit form beside it, then RunPod's cached models
     (`models--org--name/snapshots/<revision>`: the table's, else the one that `refs/main` names).
@@ -59,7 +57,7 @@ def cached_places(spec: ModelSpec, hub_cache: Path) -> list[Path]:
 
 
 def small_form(weights: Path) -> Path:
-    """Where the 8-bit form of a folder lies."""
+    """The folder of the 8-bit form of ``weights``."""
     return weights.with_name(weights.name + SMALL)
 
 
@@ -87,10 +85,10 @@ def weights_revision(weights: Path) -> str:
 
 
 def read_default_ahead(settings: Settings) -> None:
-    """Have the likely model's files read into the host's cache while libraries are imported."""
+    """Read the likely model's files into the host's cache, while libraries are imported."""
     spec = MODELS.get(settings.model or DEFAULT_ON_GPU)
     places = weight_places(spec, settings) if spec else []
-    # Whether the card suits is not known yet; who has the 8-bit form made it for the card.
+    # The card is not known yet; whoever has the 8-bit form made it for that card.
     small = [place for place in places if place.name.endswith(SMALL)]
     for place in (small or places)[:1]:
         read_ahead(place)

@@ -1,4 +1,4 @@
-"""The Wan family: Wan 2.1 and 2.2, and what is made in their layout."""
+"""The Wan family: Wan 2.1 and 2.2, and models in their layout."""
 
 from onetake.models.families import Family
 

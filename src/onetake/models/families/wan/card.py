@@ -1,4 +1,4 @@
-"""The card: what fits it, layers that pass through it, its errors as ours."""
+"""The card: what fits it, layers that are streamed through it, its errors as ours."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -10,8 +10,8 @@ from diffusers.utils.torch_utils import randn_tensor
 class ContextPipeline(WanImageToVideoPipeline):  # type: ignore[misc]  # diffusers is untyped
     """Image-to-video that starts from 4j+1 frames instead of one, and may end on a given one.
 
-    The frames are encoded together and their j+1 latents pinned at every step with timestep 0, as
-    the stock pipeline does with its single one. The last latent is that of the last frame held
+    The frames are encoded together. Their j+1 latents are pinned at every step with timestep 0, as
+    the stock pipeline does with its single one. The last latent shows the last frame, standing
     still.
     """
 
@@ -34,7 +34,7 @@ class ContextPipeline(WanImageToVideoPipeline):  # type: ignore[misc]  # diffuse
         last_image: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(noise, condition, mask), the first two (1, z, f, h, w), the mask 0 where pinned."""
-        del image, batch_size, latents, last_image  # the context says all of it
+        del image, batch_size, latents, last_image  # the context replaces them
         context, self.context = self.context, None  # not kept until the next segment
         last_frame, self.last_frame = self.last_frame, None
         if context is None:

@@ -1,12 +1,12 @@
-"""Wan's VAE decoder, latent by latent, without what the stock one copies.
+"""Wan's VAE decoder, latent by latent, without the copies that the stock one makes.
 
 Every convolution of the stock decoder joins its cached frames to its input, pads the result, which
 copies it again, and clones the frames to remember; upsampling and norms go through float32. Here a
-window of two remembered frames and the new ones is written once, in the layout that convolutions in
-bf16 are fast in, and the convolution pads it itself. Inside, everything is (t, h, w, c).
+window of two remembered frames and the new ones is written once, in the layout in which bf16
+convolutions are fast, and the convolution pads it itself. Inside, everything is (t, h, w, c).
 
-Convolutions are cuDNN's in any case, so only what lies between them is compiled: two functions of
-rows of channels, which serve videos of every size and hold no more memory than eager code does.
+Convolutions are cuDNN's in any case, so only the code between them is compiled: two functions of
+rows of channels, which serve videos of every size and take no more memory than eager code does.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _Past = dict[nn.Module, Tensor]  # the last two frames that each convolution ove
 class StreamingDecoder:
     """The decoder of an `AutoencoderKLWan`, Wan 2.1's or 2.2's, whose parameters it uses.
 
-    It lays them out anew; the stock methods go on working with them.
+    It changes their memory layout; the stock methods still work with them.
     """
 
     def __init__(self, vae: Any) -> None:
@@ -47,7 +47,7 @@ class StreamingDecoder:
         for latent in latents.unbind(2):
             yield self._decode(latent, past)
 
-    # Views of inference tensors are tensors like others: compiled code asks not what they view.
+    # Views of inference tensors count as plain tensors: compiled code has no guards on their base.
     @torch.inference_mode()
     def _decode(self, latent: Tensor, past: _Past) -> Tensor:
         """The frames of (1, z, h, w), given what the latents before it left in ``past``."""
@@ -83,7 +83,7 @@ class StreamingDecoder:
     def _activated(
         self, norm: Any, bias: Tensor | None, conv: Any, x: Tensor, past: _Past
     ) -> Tensor:
-        """``conv``, but for its own bias, over the activation of ``x + bias`` and its past."""
+        """``conv`` without its own bias, over the activation of ``x + bias`` and its past."""
         before = _before(conv, x, past)
         window = self._window(x.flatten(0, 2), bias, norm.gamma, before.flatten(0, 2))
         return _convolve(conv, window.view(-1, *x.shape[1:]), bias=False)
@@ -106,7 +106,7 @@ def _before(conv: nn.Module, x: Tensor, past: _Past) -> Tensor:
 
 
 def _remember(x: Tensor, before: Tensor) -> Tensor:
-    """``before`` and ``x`` in one; the last of them become ``before``."""
+    """``before`` and ``x`` joined; their last frames are written to ``before``."""
     window = torch.cat([before, x])
     before.copy_(window[x.shape[0] :])
     return window
@@ -144,7 +144,7 @@ def _attend(block: Any, x: Tensor) -> Tensor:
 
 
 def _upsample(stock: Any, x: Tensor, past: _Past, *, first: bool) -> Tensor:
-    """Twice the height and width, and where ``stock`` says so twice the frames."""
+    """Twice the height and width, and twice the frames if ``stock`` has a convolution for that."""
     pixels = x[:, None]
     if hasattr(stock, "time_conv") and not first:  # the first frame stays one, and is not read
         both = _convolve_over_time(stock.time_conv, x, past)
@@ -159,8 +159,8 @@ def _upsample(stock: Any, x: Tensor, past: _Past, *, first: bool) -> Tensor:
 def _add_duplicated(shortcut: Any, x: Tensor, start: Tensor) -> Tensor:
     """Add to (t, h, w, c) what its block began with, which has fewer pixels but more channels.
 
-    The channels that become one are places of it in time, height and width, as far as they go; the
-    other places repeat. The first frame, which is not upsampled in time, is the last place.
+    The channels that become one are its places in time, height and width, as far as they reach; the
+    other places repeat. The first frame is not upsampled in time: it is the last place.
     """
     times, size, channels = shortcut.factor_t, shortcut.factor_s, shortcut.out_channels
     t, h, w, c = start.shape

@@ -1,6 +1,6 @@
 """The sampler of models that were distilled to a few noise levels.
 
-At each level the model says the clean clip, and fresh noise brings that to the next level (DMD2,
+At each level the model predicts the clean clip; fresh noise takes it to the next level (DMD2,
 Yin et al. 2024, arXiv:2405.14867).
 """
 
@@ -20,9 +20,9 @@ class FewStepScheduler(FlowMatchEulerDiscreteScheduler):  # type: ignore[misc]  
         self._levels, self._noise = list(levels), noise
 
     def set_timesteps(self, num_inference_steps: int, device: Any = None, **_: Any) -> None:
-        """As many steps as there are levels; the plan has seen to that."""
+        """Set the levels; a plan always has one step for each."""
         super().set_timesteps(num_inference_steps, device, sigmas=self._levels)
 
-    def step(self, model_output: Tensor, timestep: Tensor, sample: Tensor, **named: Any) -> Any:
-        """See diffusers; in float32, and the noise is the generator's."""
-        return super().step(model_output.float(), timestep, sample, generator=self._noise, **named)
+    def step(self, model_output: Tensor, timestep: Tensor, sample: Tensor, **kwargs: Any) -> Any:
+        """See diffusers; here in float32, with noise from our generator."""
+        return super().step(model_output.float(), timestep, sample, generator=self._noise, **kwargs)

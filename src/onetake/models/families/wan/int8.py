@@ -21,7 +21,7 @@ from onetake.models.spec import ModelSpec
 from onetake.models.weights.manifest import INT8, WeightsManifest
 
 _FILE = "model.safetensors"
-COMPONENTS = ("transformer", "transformer_2", "text_encoder")  # those that are worth it
+COMPONENTS = ("transformer", "transformer_2", "text_encoder")  # those that are large enough
 # Small, or read as numbers rather than features: they keep their precision.
 _KEPT = ("condition_embedder", "proj_out", "patch_embedding", "relative_attention_bias")
 
@@ -38,8 +38,8 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out) in the dtype of ``x``."""
-        # Not the product's columns: that form torch.compile turns into a kernel of its own, which
-        # is made for single tokens.
+        # Do not scale the product instead: torch.compile replaces that form by a kernel of its own,
+        # which is made for single tokens.
         weight = self.weight.to(x.dtype) * self.scale.to(x.dtype)[:, None]
         return functional.linear(x, weight, self.bias)
 
@@ -68,8 +68,8 @@ def quantise(
 ) -> WeightsManifest:
     """Write the 8-bit form of ``spec``'s ``weights`` to ``folder``, with its own manifest.
 
-    ``adapters`` are LoRA files and their strengths, fused into the transformer first. Everything
-    else is carried over, the VAE in bf16.
+    ``adapters`` are LoRA files and their strengths, fused into the transformer first. The rest is
+    copied, the VAE in bf16.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""From files to modules: every file read by its own thread, straight to where it will work.
+"""From files to modules: a thread reads each file, straight to the device where it will work.
 
 `bench/loaders.py` compares this with diffusers' own loading and with other libraries.
 """
@@ -32,7 +32,7 @@ def load_pipeline(weights: Path, device: torch.device, *lenders: Path) -> WanPip
     """The pipeline of a folder in diffusers' layout, or of its 8-bit form, on ``device``, in bf16.
 
     A component that the folder leaves out comes from the first of ``lenders`` that has it. What
-    diffusers keeps in float32 stays so: it gives what `WanPipeline.from_pretrained` gives.
+    diffusers keeps in float32 stays so: the result equals `WanPipeline.from_pretrained`'s.
     """
 
     def home(name: str) -> Path:
@@ -45,13 +45,13 @@ def load_pipeline(weights: Path, device: torch.device, *lenders: Path) -> WanPip
             name: sorted((home(name) / name).glob("*.safetensors"), key=lambda f: -f.stat().st_size)
             for name in names
         }
-        read = {
+        reads = {
             name: [readers.submit(_read, file, modules[name], device) for file in files[name]]
             for name in names
         }
         for name, module in modules.items():
-            state = {key: value for part in read[name] for key, value in part.result().items()}
-            # Not strict: of an embedding with two names one is stored.
+            state = {key: value for job in reads[name] for key, value in job.result().items()}
+            # Not strict: an embedding with two names is stored once.
             module.load_state_dict(state, assign=True, strict=False)
             module.to(device)  # what is computed, not stored; raises if a weight was missing
             module.eval().requires_grad_(requires_grad=False)
@@ -81,7 +81,7 @@ def _empty(weights: Path, name: str) -> Any:
 
 
 def _read(file: Path, module: Any, device: torch.device) -> dict[str, Tensor]:
-    """The file's tensors; each is cast on the device, so that no file is there twice."""
+    """The file's tensors; each is cast on the device, so that no file is in its memory twice."""
     # transformers keeps its own list for float16 only.
     kept = () if isinstance(module, UMT5EncoderModel) else module._keep_in_fp32_modules or ()  # noqa: SLF001
     state = {}

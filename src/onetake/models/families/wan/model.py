@@ -1,10 +1,10 @@
 """The Wan family on diffusers' own pipelines: text, image, or the frames of an earlier segment.
 
 Denoising is the stock `WanPipeline` (text) and `WanImageToVideoPipeline` (context). What is ours:
-any 4j+1 frames of context instead of one image, and a decoder that hands out each latent's frames
-as they are made. Both give what the stock code gives, which tests/models/test_wan.py compares.
+any 4j+1 frames of context instead of one image, and a decoder that gives each latent's frames as
+soon as they are ready. Both equal the stock code, as tests/models/test_wan.py checks.
 
-Not covered: image-to-video models that read their image by other ways (Wan 2.1, A14B).
+Not covered: image-to-video models that read their image in other ways (Wan 2.1, A14B).
 """
 
 from collections import OrderedDict
@@ -56,7 +56,7 @@ class WanModel:
         self._embeddings: OrderedDict[str, torch.Tensor] = OrderedDict()
 
     def _begin_to_stream(self) -> None:
-        """Not before the model is tuned: a technique that changes a forward would undo it."""
+        """Call it once the model is tuned: a technique that changes a forward would undo it."""
         waiting, self._to_stream = self._to_stream, ()
         for module in waiting:
             stream(module, self._device)
@@ -75,7 +75,7 @@ class WanModel:
             on_step(step)
             return kwargs
 
-        asked: dict[str, Any] = {}
+        inputs: dict[str, Any] = {}
         pipeline = self.pipeline
         if request.context is not None:
             pipeline = self._context
@@ -83,24 +83,24 @@ class WanModel:
             pipeline.context_noise = request.context_noise
             if request.last_frame is not None:
                 pipeline.last_frame = _pixels(request.last_frame)
-            asked["image"] = Image.fromarray(request.context[0])
-        # A scheduler keeps the history of its steps: each segment has its own.
+            inputs["image"] = Image.fromarray(request.context[0])
+        # A scheduler remembers its steps, so each segment gets a new one.
         self.pipeline.scheduler = self._context.scheduler = scheduler
         with torch.no_grad(), device_errors():
             if request.guidance_scale > 1:
-                asked["negative_prompt_embeds"] = self._embed(request.negative_prompt)
+                inputs["negative_prompt_embeds"] = self._embed(request.negative_prompt)
             latents: torch.Tensor = pipeline(
-                **asked,
+                **inputs,
                 prompt_embeds=self._embed(request.prompt),
                 **stock,
                 callback_on_step_end=after_step,
             )[0]
             if self._device.type == "cuda":
-                torch.cuda.synchronize(self._device)  # so that decoding is not timed as waiting
+                torch.cuda.synchronize(self._device)  # else decoding would be timed with this
         return latents
 
     def _embed(self, prompt: str) -> torch.Tensor:
-        """The text encoder's output (1, tokens, width); segments and jobs repeat their prompts."""
+        """The text encoder's output (1, tokens, width), remembered: jobs repeat their prompts."""
         if prompt not in self._embeddings:
             self._embeddings[prompt] = self.pipeline.encode_prompt(
                 prompt,
@@ -114,15 +114,15 @@ class WanModel:
         return self._embeddings[prompt]
 
     def lean(self) -> bool:
-        """See `VideoModel.lean`: first weights go through the card, then it decodes in tiles."""
+        """See `VideoModel.lean`: first weights are streamed, then decoding is tiled."""
         self._begin_to_stream()
         if self.placement in {RESIDENT, TEXT_STREAMED}:
             if self.placement == RESIDENT:
                 stream(self.pipeline.text_encoder, self._device)
             for transformer in self.transformers:
                 for block in transformer.blocks:
-                    block._compiled_call_impl = None  # noqa: SLF001 - no graph takes weights in turn
-                    block.attn1.set_processor(WanAttnProcessor())  # 8 bits uncompiled take more
+                    block._compiled_call_impl = None  # noqa: SLF001 - no graph reads streamed weights
+                    block.attn1.set_processor(WanAttnProcessor())  # uncompiled 8 bits take more
                 stream(transformer, self._device)
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()  # of the weights that were on the card
@@ -135,14 +135,14 @@ class WanModel:
         return True
 
     def decode(self, latents: torch.Tensor) -> Iterator[FrameBatch]:
-        """See `VideoModel.decode`; the causal cache goes from latent to latent as in the stock."""
+        """See `VideoModel.decode`; each latent passes on the causal cache, as in the stock code."""
         return self._decode_tiles(latents) if self._tiled else self._decode_whole(latents)
 
     def _decode_tiles(self, latents: torch.Tensor) -> Iterator[FrameBatch]:
-        """The stock's tiles, all frames at once: least of the card's memory, more of the host's."""
+        """Decode in stock tiles, all frames at once: least memory of the card, more of the host."""
         vae = self.pipeline.vae
         mean, std = latent_statistics(vae, latents.device)
-        # The stock's 256 px with strides of 192, but smaller than the picture in any case.
+        # The stock's 256 px with strides of 192, or 64 px if the picture is no larger than that.
         side = 256 if min(latents.shape[-2:]) > _TILE_LATENTS else 64
         vae.enable_tiling(side, side, side * 3 // 4, side * 3 // 4)
         try:
@@ -204,9 +204,9 @@ class WanModel:
 
 
 def stock_arguments(spec: ModelSpec, request: DenoiseRequest) -> dict[str, Any]:
-    """What a request is to diffusers' pipelines, but for its text and its context."""
+    """The arguments of diffusers' pipelines for a request, without its text and its context."""
     experts = {}
-    if spec.sampling.expert_guidance is not None:  # a job that asks for a scale asks both experts
+    if spec.sampling.expert_guidance is not None:  # a job's own scale is for both experts
         own = request.guidance_scale == spec.sampling.guidance_scale
         experts["guidance_scale_2"] = (
             spec.sampling.expert_guidance if own else request.guidance_scale
@@ -228,7 +228,7 @@ def stock_arguments(spec: ModelSpec, request: DenoiseRequest) -> dict[str, Any]:
 def load(spec: ModelSpec, folders: tuple[Path, ...], revision: str) -> WanModel:
     """Load the first of ``folders`` in bf16, or in 8 bits if it holds those; see `load_pipeline`.
 
-    Onto the GPU where there is one and all of it fits, else onto the host first.
+    It goes onto the GPU if there is one and all of it fits, else onto the host first.
 
     Raises:
         DeviceError: it does not fit.
@@ -247,12 +247,12 @@ def load(spec: ModelSpec, folders: tuple[Path, ...], revision: str) -> WanModel:
 def place(spec: ModelSpec, pipeline: WanPipeline, revision: str) -> WanModel:
     """A model out of ``pipeline``: on the CPU without a card, else on it as far as it fits.
 
-    Resident if all fits beside the working memory. Else the text encoder stays on the host, in
-    pinned memory, and goes through the card a layer at a time while the one before it computes;
-    and if that is not enough, so does the transformer.
+    If all fits beside the working memory, it is resident. Else the text encoder stays on the host,
+    in pinned memory, and is streamed through the card, each layer while the one before it computes.
+    If that is not enough, so is the transformer.
 
     Raises:
-        DeviceError: not even that fits.
+        DeviceError: even that does not fit.
     """
     if not torch.cuda.is_available():
         return WanModel(spec, pipeline, revision, torch.device("cpu"), "cpu")
@@ -260,17 +260,17 @@ def place(spec: ModelSpec, pipeline: WanPipeline, revision: str) -> WanModel:
     experts = _transformers(pipeline)
     parts = (*experts, pipeline.vae, pipeline.text_encoder)
     weights = [sum(p.nbytes for p in part.parameters()) / GIB for part in parts]
-    there = pipeline.transformer.device.type == "cuda"
+    on_card = pipeline.transformer.device.type == "cuda"
     with device_errors():
-        if there or fits(spec, sum(weights)):
+        if on_card or fits(spec, sum(weights)):
             pipeline.to(device)
             return WanModel(spec, pipeline, revision, device, RESIDENT)
-        roomy = fits(spec, sum(weights[:-1]))
-        streamed = (pipeline.text_encoder,) if roomy else (pipeline.text_encoder, *experts)
+        experts_fit = fits(spec, sum(weights[:-1]))
+        streamed = (pipeline.text_encoder, *(() if experts_fit else experts))
         for part in parts:
             if part not in streamed:
                 part.to(device)
-        placement = TEXT_STREAMED if roomy else STREAMED
+        placement = TEXT_STREAMED if experts_fit else STREAMED
         return WanModel(spec, pipeline, revision, device, placement, streamed)
 
 
@@ -280,7 +280,7 @@ def _transformers(pipeline: WanPipeline) -> tuple[Any, ...]:
 
 
 def _pixels(frames: FrameBatch) -> torch.Tensor:
-    """uint8 (f, h, w, 3) as the VAE wants it: float32 (1, 3, f, h, w) in [-1, 1]."""
+    """uint8 (f, h, w, 3) as the VAE reads it: float32 (1, 3, f, h, w) in [-1, 1]."""
     return torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 255 * 2 - 1
 
 

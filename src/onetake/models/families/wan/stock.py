@@ -37,7 +37,7 @@ def stock_runner(spec: ModelSpec, pipeline: Any) -> Callable[[DenoiseRequest], F
         free = torch.cuda.mem_get_info()[0]
         share = torch.cuda.get_per_process_memory_fraction()
         total = share * torch.cuda.get_device_properties(0).total_memory
-        # The VAE's weights and activations take twice the room in float32.
+        # The VAE's weights and activations take twice the memory in float32.
         needed = (
             spec.memory.weights_gib
             + spec.memory.vae_gib
