@@ -111,7 +111,7 @@ def main(ways: list[str], steps: int | None, layers: int | None) -> None:
         print(row, flush=True)
         about = {
             "card": f"{torch.cuda.get_device_name()}, capped to {CARD_GIB} GiB",
-            "command": " ".join(["python", *sys.argv]),
+            "command": " ".join(["python -m bench.profiles", *sys.argv[1:]]),
             "torch": torch.__version__,
             "job": f"{MODEL}, 1280x704, 121 frames, {steps or 50} steps, random weights",
             "rows": rows,

@@ -1,10 +1,31 @@
-"""CIEDE2000, the colour difference that eyes agree with best."""
+"""Lab colours, and CIEDE2000, the colour difference that agrees best with what people see."""
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.floating]
+Lab = npt.NDArray[np.float32]  # L* 0 to 100, a*, b* in the last axis
 _CHROMA_KNEE = 25.0**7
+
+
+def lab_of(frames: npt.NDArray[np.uint8]) -> Lab:
+    """CIELAB in D65 of sRGB frames: uint8 (..., height, width, 3) to float32 of the same shape."""
+    rgb = np.ascontiguousarray(frames, np.float32) / 255
+    lab = cv2.cvtColor(_as_picture(rgb), cv2.COLOR_RGB2LAB)
+    return np.asarray(lab, np.float32).reshape(frames.shape)
+
+
+def rgb_of(lab: FloatArray) -> npt.NDArray[np.uint8]:
+    """The way back: uint8 sRGB of the same shape; colours that sRGB lacks are clipped."""
+    rgb = cv2.cvtColor(_as_picture(lab.astype(np.float32)), cv2.COLOR_LAB2RGB)
+    levels: npt.NDArray[np.uint8] = (np.clip(rgb, 0, 1) * 255).round().astype(np.uint8)
+    return levels.reshape(lab.shape)
+
+
+def _as_picture(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """All frames below each other, since OpenCV converts one picture at a time."""
+    return values.reshape(-1, *values.shape[-2:])
 
 
 def delta_e(one: FloatArray, other: FloatArray) -> FloatArray:

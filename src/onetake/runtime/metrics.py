@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
     CollectorRegistry,
     Counter,
     Gauge,
@@ -11,6 +12,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+METRICS_TYPE = CONTENT_TYPE_PLAIN_0_0_4  # of `Metrics.text`
 OUTCOMES = ("done", "refused", "stopped", "failed", "answered_again")
 
 # Else each counter comes with one more figure, the time of its first use.

@@ -1,4 +1,4 @@
-"""What a report of a take's seams holds; all of it goes into JSON as it is."""
+"""What a report of a take's seams holds; it is written to JSON as it is."""
 
 from dataclasses import dataclass
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 class SeamFigures:
     """What happens between the frame before ``at_frame`` and that frame.
 
-    Ratios compare the seam with the pairs of frames around it: 1 is as if there were none. None
-    says that too little happens there to compare with.
+    Ratios compare the seam with the pairs of frames around it: 1 means that no seam shows. None
+    means that too little happens around it to compare with.
     """
 
     at_frame: int
     duplicate: float | None
-    """Mean absolute difference, over the median around; near 0: the frame is shown twice."""
+    """Mean absolute difference over the median around; near 0, a frame is shown twice."""
     velocity: float | None
-    """Mean optical flow, over the median of 8 pairs either side; 2: as if a frame were missing."""
+    """Mean optical flow over the median of 8 pairs either side; at 2 a frame may be missing."""
     pace: float | None
     """Median optical flow of the 8 pairs after, over that of the 8 before."""
     direction: float | None
-    """Lowest cosine between the movement before, across and after; -1: it turns back."""
+    """Lowest cosine between the movement before, across and after; at -1 it turns back."""
     structure: float | None
-    """1 - SSIM, over the 95th percentile around."""
+    """1 - SSIM over the 95th percentile around."""
     warp: float | None
-    """What is left of the difference when movement is undone, over the 95th percentile around."""
+    """The difference that is left when movement is undone, over the 95th percentile around."""
     colour_step: float
     """Delta E (CIEDE2000, mean of a 3x3 grid) across the seam, less the median around."""
     sharpness_step: float | None
@@ -33,21 +33,21 @@ class SeamFigures:
     delta_e: float
     """Delta E of the 8 frames after against the take's first 8. Movement raises it too."""
     faults: tuple[str, ...]
-    """The names of the figures that fail their bars; also those that stand out of a still scene."""
+    """Names of the figures that fail their bars, also of those that stand out of a still scene."""
     severity: float
-    """The worst figure over its bar: above 1 it fails."""
+    """The worst figure as a factor of its bar; above 1 the seam fails."""
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The take over time, each point the mean of the frames up to the next."""
+    """The take over time; each point is the mean of the frames up to the next point."""
 
     frame: tuple[int, ...]
     """The first frame of each point."""
     delta_e: tuple[float, ...]
     """CIEDE2000 against the first 8 frames, mean of a 3x3 grid."""
     sharpness: tuple[float, ...]
-    """Laplacian energy over the first frame's; 1 throughout where that one is flat."""
+    """Laplacian energy over the first frame's; 1 everywhere if that frame is flat."""
     speed: tuple[float, ...]
     """Mean optical flow, pixels a frame of the reduced size."""
     l_std: tuple[float, ...]
@@ -58,7 +58,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Drift:
-    """Slopes of the curves by least squares, each in its unit per 100 frames."""
+    """Slopes of the curves by least squares, each in the curve's unit per 100 frames."""
 
     delta_e: float
     sharpness: float
@@ -74,6 +74,6 @@ class Report:
     num_frames: int
     seams: tuple[SeamFigures, ...]
     suspicions: tuple[SeamFigures, ...]
-    """Places beside ``seams`` that look like faulty ones, worst first, at most 8."""
+    """Other places that look like bad seams, worst first, at most 8."""
     curves: Curves
     drift: Drift

@@ -1,7 +1,7 @@
-"""Figures of one frame, and of the pair that it makes with the frame before; all of OpenCV.
+"""Figures of one frame, and of the pair that it makes with the frame before, by OpenCV.
 
-Frames are reduced to a short side of 256 pixels first, which costs the figures nothing that eyes
-would see and makes a 720p frame as cheap as a small one.
+Frames are first reduced to a short side of 256 pixels. The figures lose nothing visible by that,
+and a 720p frame costs as little as a small one.
 """
 
 from dataclasses import dataclass
@@ -10,21 +10,23 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-SHORT_SIDE = 256  # pixels; smaller frames stay as they are
+from onetake.media.colour import lab_of
+
+SHORT_SIDE = 256  # pixels; smaller frames keep their size
 FLOW_NOISE = 0.1  # pixels a frame; slower movement is noise of the encoder or of the flow
-_SMALL = 96  # pixels; the flow of smaller frames is searched at half of their size
-_CELLS = 3  # of the colour grid, each way
-_FLOW_CELLS = 6  # of the movement's grid, each way
+_SMALL = 96  # pixels; the flow of smaller frames is searched at half their size
+_CELLS = 3  # rows and columns of the colour grid
+_FLOW_CELLS = 6  # rows and columns of the movement grid
 _SSIM_SIGMA = 1.5
 _SSIM_C1, _SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 Floats = npt.NDArray[np.float32]
-# One row a frame, of about half a kilobyte; the first five fields are of the pair with the frame
-# before, and zero in the first row.
+# One row a frame, about half a kilobyte. The first five fields belong to the pair with the frame
+# before; they are zero in the first row.
 ROW = np.dtype([
     ("difference", "f4"),  # mean absolute difference of RGB values, of 255
     ("unlike", "f4"),  # 1 - SSIM of the grey pictures
-    ("warp", "f4"),  # mean absolute difference that is left when the later is moved back, of 255
+    ("warp", "f4"),  # mean absolute difference of grey, the later frame moved back, of 255
     ("speed", "f4"),  # mean magnitude of the optical flow, pixels a frame of the reduced size
     ("flow", "f4", (_FLOW_CELLS, _FLOW_CELLS, 2)),  # its mean over each cell of a grid
     ("lab", "f4", (_CELLS, _CELLS, 3)),  # mean CIELAB of each cell
@@ -37,7 +39,7 @@ Rows = npt.NDArray[np.void]
 
 @dataclass(frozen=True)
 class _Reduced:
-    """A frame as the next one is compared with it."""
+    """What is kept of a frame to compare the next one with it."""
 
     rgb: npt.NDArray[np.uint8]
     grey: npt.NDArray[np.uint8]
@@ -46,53 +48,53 @@ class _Reduced:
 
 
 class FrameMeter:
-    """Fed with frames one after another; holds one reduced frame."""
+    """Measures frames one after another; it holds one reduced frame."""
 
     def __init__(self) -> None:
         # Kroeger et al., "Fast Optical Flow using Dense Inverse Search", 2016, at a quarter of the
         # size: 6 ms a pair, where the finer preset takes 30 and gives the same ratios.
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        self._last: _Reduced | None = None
+        self._previous: _Reduced | None = None
         self._size = (0, 0)  # width and height of reduced frames
-        self._places = np.empty((2, 0, 0), np.float32)  # x and y of each pixel, for warping
+        self._pixels = np.empty((2, 0, 0), np.float32)  # x and y of each pixel, for warping
 
     def row(self, frame: npt.NDArray[np.uint8]) -> Rows:
         """The figures of a uint8 RGB frame of shape (height, width, 3), as one row of ROW."""
-        if self._last is None:
+        if self._previous is None:
             height, width = frame.shape[:2]
             scale = min(1.0, SHORT_SIDE / min(height, width))
             self._size = round(width * scale), round(height * scale)
             if min(self._size) < _SMALL:
                 self._search.setFinestScale(1)
-        now = _reduced(frame, self._size)
+        current = _reduced(frame, self._size)
         row = np.zeros((), ROW)
-        lab = _lab(now.rgb)
+        lab = lab_of(current.rgb[::2, ::2])  # a quarter of the pixels: colours need no more
         row["lab"] = _cell_means(lab, _CELLS)
         row["l_std"] = lab[..., 0].std()
         row["chroma"] = np.hypot(lab[..., 1], lab[..., 2]).mean()
-        row["sharpness"] = np.square(cv2.Laplacian(now.grey, cv2.CV_32F)).mean()
-        if self._last is not None:
-            self._pair(self._last, now, row)
-        self._last = now
+        row["sharpness"] = np.square(cv2.Laplacian(current.grey, cv2.CV_32F)).mean()
+        if self._previous is not None:
+            self._measure_pair(self._previous, current, row)
+        self._previous = current
         return row
 
-    def _pair(self, last: _Reduced, now: _Reduced, row: Rows) -> None:
-        row["difference"] = cv2.absdiff(last.rgb, now.rgb).mean()
-        row["unlike"] = 1 - _ssim(last, now)
-        none = np.empty(0, np.float32)  # no flow to start from
-        flow = np.asarray(self._search.calc(last.grey, now.grey, none), np.float32)
+    def _measure_pair(self, previous: _Reduced, current: _Reduced, row: Rows) -> None:
+        row["difference"] = cv2.absdiff(previous.rgb, current.rgb).mean()
+        row["unlike"] = 1 - _ssim(previous, current)
+        no_start = np.empty(0, np.float32)  # the search could start from an earlier flow
+        flow = np.asarray(self._search.calc(previous.grey, current.grey, no_start), np.float32)
         row["flow"] = _cell_means(flow, _FLOW_CELLS)
         coarse = flow[::4, ::4]  # the rest is interpolated
         magnitude = np.hypot(coarse[..., 0], coarse[..., 1])
         row["speed"] = (magnitude * (magnitude > FLOW_NOISE)).mean()
-        if self._places.shape[1:] != flow.shape[:2]:
-            self._places = np.indices(flow.shape[:2], np.float32)[::-1]
-        x, y = self._places
+        if self._pixels.shape[1:] != flow.shape[:2]:
+            self._pixels = np.indices(flow.shape[:2], np.float32)[::-1]
+        x, y = self._pixels
         moved = cv2.remap(
-            now.grey, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR,
+            current.grey, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )  # fmt: skip
-        row["warp"] = cv2.absdiff(last.grey, moved).mean()
+        row["warp"] = cv2.absdiff(previous.grey, moved).mean()
 
 
 def _reduced(frame: npt.NDArray[np.uint8], size: tuple[int, int]) -> _Reduced:
@@ -107,21 +109,16 @@ def _ssim(one: _Reduced, other: _Reduced) -> float:
     """Mean structural similarity; Wang et al., "Image quality assessment", 2004."""
     product = one.grey.astype(np.float32) * other.grey
     covariance = _blur(product) - one.mean * other.mean
-    above = (2 * one.mean * other.mean + _SSIM_C1) * (2 * covariance + _SSIM_C2)
-    below = (one.mean**2 + other.mean**2 + _SSIM_C1) * (one.variance + other.variance + _SSIM_C2)
-    return float((above / below).mean())
+    numerator = (2 * one.mean * other.mean + _SSIM_C1) * (2 * covariance + _SSIM_C2)
+    light = one.mean**2 + other.mean**2 + _SSIM_C1
+    contrast = one.variance + other.variance + _SSIM_C2
+    return float((numerator / (light * contrast)).mean())
 
 
 def _blur(values: Floats) -> Floats:
     return np.asarray(cv2.GaussianBlur(values, (11, 11), _SSIM_SIGMA), np.float32)
 
 
-def _lab(rgb: npt.NDArray[np.uint8]) -> Floats:
-    """CIELAB of sRGB in D65, from a quarter of the pixels: colours need no more."""
-    values = rgb[::2, ::2].astype(np.float32) / 255
-    return np.asarray(cv2.cvtColor(values, cv2.COLOR_RGB2LAB), np.float32)
-
-
 def _cell_means(values: npt.NDArray[np.float32], cells: int) -> Floats:
-    """The means over a grid of cells by cells."""
+    """Means over each cell of a grid with so many rows and columns."""
     return np.asarray(cv2.resize(values, (cells, cells), interpolation=cv2.INTER_AREA), np.float32)

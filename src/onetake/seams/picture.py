@@ -1,180 +1,136 @@
-"""A report as one picture: curves over time, and the frames around each place. Pillow alone."""
+"""A report as one picture: curves over time, and under them the frames around each place."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from onetake.media.frames import FrameStream
 from onetake.seams.figures import Report, SeamFigures
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 BEFORE, AFTER = 3, 3  # frames shown of each place
-_WIDTH, _MARGIN, _LEFT = 1400, 28, 214  # pixels
-_CHART, _GAP = 92, 14
-_THUMB = (186, 140)  # at most
-_SCALE = 2  # charts are drawn larger, because Pillow draws lines without smoothing
-_INK, _FAINT, _GRID, _PAPER = "#1f2328", "#6b7280", "#e5e7eb", "#ffffff"
-_PASS, _FAIL, _SUSPECT = "#1a7f45", "#c62828", "#d97706"
-# Each chart: its name, its curves with their colours, and values that its scale always holds.
-_CHARTS: tuple[tuple[str, tuple[tuple[str, str], ...], tuple[float, ...]], ...] = (
-    ("movement\npixels a frame", (("speed", "#2563eb"),), (0.0, 0.5)),
-    ("colour\ndelta E from the start", (("delta_e", "#9333ea"),), (0.0, 2.0)),
-    ("sharpness\nover the first frame's", (("sharpness", "#0f766e"),), (0.8, 1.2)),
+_DPI = 100
+# Lengths are pixels; charts and strips are _WIDTH wide.
+_LEFT, _WIDTH, _RIGHT, _HEAD = 180, 1196, 24, 90
+_CHART, _BETWEEN, _AXIS = 100, 36, 76  # a chart, the space to the next, the space under the last
+_THUMB, _GAP, _LINE = (186, 140), 8, 17  # a frame at most; between two; a line of text
+_GREY = "#6b7280"
+_COLOURS = {"passes": "#1a7f45", "fails": "#c62828", "suspicion": "#d97706"}
+# Each chart: its title, its curves with their names and colours, and what its scale always holds.
+_CHARTS = (
+    ("movement, pixels a frame", {"speed": ("", "#2563eb")}, (0.0, 0.5)),
+    ("colour, delta E from the start", {"delta_e": ("", "#9333ea")}, (0.0, 2.0)),
+    ("sharpness over the first frame's", {"sharpness": ("", "#0f766e")}, (0.8, 1.2)),
     (
-        "contrast, chroma\nof L*, from grey",
-        (("l_std", "#1f2328"), ("chroma", "#db2777")),
+        "Lab",
+        {"l_std": ("contrast", "#1f2328"), "chroma": ("chroma", "#db2777")},
         (0.0, 10.0),
     ),
 )
 
 Strips = dict[int, list[Image.Image]]
+_Places = list[tuple[SeamFigures, str]]  # each with its verdict, a key of _COLOURS
 
 
 def strips(stream: FrameStream, places: Iterable[SeamFigures]) -> Strips:
-    """The frames around each place, small; all frames are drawn from ``stream``."""
-    wanted = {
-        place.at_frame: range(place.at_frame - BEFORE, place.at_frame + AFTER) for place in places
-    }
-    found: Strips = {at: [] for at in wanted}
-    number = 0
-    for batch in stream:
-        for frame in batch:
-            for at, span in wanted.items():
-                if number in span:
-                    found[at].append(_thumb(frame))
-            number += 1
-    return found
+    """The frames around each place, small; ``stream`` is read to its end."""
+    thumbs: Strips = {place.at_frame: [] for place in places}
+    frames = (frame for batch in stream for frame in batch)
+    for number, frame in enumerate(frames):
+        for at_frame, strip in thumbs.items():
+            if at_frame - BEFORE <= number < at_frame + AFTER:
+                thumb = Image.fromarray(frame)
+                thumb.thumbnail(_THUMB)
+                strip.append(thumb)
+    return thumbs
 
 
-def draw(report: Report, frames: Strips, title: str, fps: float) -> Image.Image:
-    """The picture; ``frames`` are those that `strips` gave for the places to be shown."""
-    places = [place for place in (*report.seams, *report.suspicions) if frames.get(place.at_frame)]
-    words = max((len(place.faults) for place in places), default=0) * 16 + 74
-    thumbs = max((image.height for strip in frames.values() for image in strip), default=0) + 34
-    row = max(words, thumbs)
-    curves = 64 + len(_CHARTS) * (_CHART + _GAP) + 20
-    page = Image.new("RGB", (_WIDTH, curves + len(places) * row + _MARGIN), _PAPER)
-    pen = ImageDraw.Draw(page)
-    pen.text((_MARGIN, 20), title, _INK, _font(24))
-    for index, (label, names, within) in enumerate(_CHARTS):
-        top = 64 + index * (_CHART + _GAP)
-        head, _, unit = label.partition("\n")
-        for line, (text, (_, colour)) in enumerate(zip(head.split(", "), names, strict=True)):
-            pen.text((_MARGIN, top + 4 + 22 * line), text, colour, _font(17))
-        pen.text((_MARGIN, top + 6 + 22 * len(names)), unit, _FAINT, _font(13))
-        low, high = _span(report, names, within)
-        pen.text((_LEFT - 8, top), f"{high:.3g}", _FAINT, _font(12), anchor="ra")
-        pen.text((_LEFT - 8, top + _CHART), f"{low:.3g}", _FAINT, _font(12), anchor="rd")
-        page.paste(_chart(report, names, (low, high), fps), (_LEFT, top))
-    _seconds(pen, report.num_frames / fps, curves - 34)
-    suspicions = {place.at_frame for place in report.suspicions}
-    for index, place in enumerate(places):
-        top = curves + index * row
-        verdict, colour = ("fails", _FAIL) if place.faults else ("passes", _PASS)
-        if place.at_frame in suspicions:
-            verdict, colour = "suspect", _SUSPECT
-        _words(pen, place, top, fps, verdict, colour)
-        _strip(page, pen, place, frames[place.at_frame], top, colour)
-    return page
+def draw(report: Report, thumbs: Strips, title: str, fps: float) -> "Figure":
+    """The picture, 1400 pixels wide; ``thumbs`` are what `strips` returned. Needs matplotlib."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+
+    places = [(place, "fails" if place.faults else "passes") for place in report.seams]
+    places += [(place, "suspicion") for place in report.suspicions]
+    most_faults = max((len(place.faults) for place, _ in places), default=0)
+    row = max(_THUMB[1] + 3 * _LINE, (5 + most_faults) * _LINE)
+    under_charts = _HEAD + len(_CHARTS) * (_CHART + _BETWEEN) - _BETWEEN + _AXIS
+    width, height = _LEFT + _WIDTH + _RIGHT, under_charts + row * len(places)
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+    figure.text(_LINE / width, 1 - 30 / height, title, size=15, va="center", parse_math=False)
+
+    def axes_at(top: int, tall: int) -> "Axes":
+        bottom = 1 - (top + tall) / height
+        return figure.add_axes((_LEFT / width, bottom, _WIDTH / width, tall / height))
+
+    for index in range(len(_CHARTS)):
+        axes = axes_at(_HEAD + index * (_CHART + _BETWEEN), _CHART)
+        _draw_chart(axes, index, report, places, fps)
+    for index, (place, verdict) in enumerate(places):
+        axes = axes_at(under_charts + index * row, row)
+        axes.set(xlim=(0, _WIDTH), ylim=(row, 0))  # pixels, from the top
+        _draw_strip(axes, place, verdict, thumbs[place.at_frame], fps)
+    return figure
 
 
-def _chart(
-    report: Report, names: Sequence[tuple[str, str]], span: tuple[float, float], fps: float
-) -> Image.Image:
-    """Curves over the whole width, with a line at each place."""
-    width, height = (_WIDTH - _LEFT - _MARGIN) * _SCALE, _CHART * _SCALE
-    image = Image.new("RGB", (width, height), _PAPER)
-    pen = ImageDraw.Draw(image)
-    low, high = span
-
-    def at(frame: float, value: float) -> tuple[float, float]:
-        x = frame / report.num_frames * width
-        return x, (height - 1) * (1 - (value - low) / (high - low))
-
-    for share in (0.0, 0.5, 1.0):
-        y = round(share * (height - 1))
-        pen.line([(0, y), (width, y)], _GRID, _SCALE)
-    for second in _ticks(report.num_frames / fps):
-        x, _ = at(second * fps, low)
-        pen.line([(x, 0), (x, height)], _GRID, _SCALE)
-    for place in report.suspicions:
-        x, _ = at(place.at_frame, low)
-        for y in range(0, height, 12 * _SCALE):
-            pen.line([(x, y), (x, y + 6 * _SCALE)], _SUSPECT, _SCALE)
-    for place in report.seams:
-        x, _ = at(place.at_frame, low)
-        pen.line([(x, 0), (x, height)], _FAIL if place.faults else _PASS, _SCALE)
-    for name, colour in names:
-        points = zip(report.curves.frame, getattr(report.curves, name), strict=True)
-        pen.line([at(frame + 0.5, value) for frame, value in points], colour, 4, joint="curve")
-    return image.resize((width // _SCALE, _CHART), Image.Resampling.LANCZOS)
+def _draw_chart(axes: "Axes", index: int, report: Report, places: _Places, fps: float) -> None:
+    """Curves over seconds, with a line at each place; the first chart tells what lines mean."""
+    title, curves, scale = _CHARTS[index]
+    for place, verdict in places:
+        axes.axvline(
+            place.at_frame / fps,
+            color=_COLOURS[verdict],
+            linestyle="--" if verdict == "suspicion" else "-",
+            label="" if index else verdict,
+        )
+    for key, (name, colour) in curves.items():
+        seconds = [frame / fps for frame in report.curves.frame]
+        axes.plot(seconds, getattr(report.curves, key), color=colour, label=name, linewidth=2)
+    axes.update_datalim([(0, value) for value in scale])
+    axes.autoscale_view()
+    axes.set_xlim(0, report.num_frames / fps)
+    axes.set_title(title, loc="left", size=10)
+    axes.grid(color="0.92")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=_GREY, labelsize=9, labelbottom=index == len(_CHARTS) - 1)
+    if index == len(_CHARTS) - 1:
+        axes.set_xlabel("seconds", color=_GREY, size=9)
+    lines = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))  # one of each name
+    if lines:
+        axes.legend(
+            lines.values(), lines.keys(), loc="lower right", bbox_to_anchor=(1, 1),
+            ncols=len(lines), frameon=False, fontsize=9,
+        )  # fmt: skip
 
 
-def _span(
-    report: Report, names: Sequence[tuple[str, str]], within: tuple[float, ...]
-) -> tuple[float, float]:
-    """The lowest and the highest value of a chart's scale."""
-    values = [value for name, _ in names for value in getattr(report.curves, name)]
-    low, high = min(*values, *within), max(*values, *within)
-    return low, high + 0.06 * (high - low)
-
-
-def _seconds(pen: ImageDraw.ImageDraw, duration: float, top: int) -> None:
-    """The axis of time below the charts."""
-    for second in _ticks(duration):
-        x = _LEFT + second / duration * (_WIDTH - _LEFT - _MARGIN)
-        pen.text((x, top), f"{second:g} s", _FAINT, _font(13), anchor="ma" if second else "la")
-
-
-def _ticks(duration: float) -> list[float]:
-    """About eight round seconds."""
-    step = next(
-        s for s in (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 36000) if s * 9 > duration
-    )
-    return [float(tick) for tick in np.arange(0, duration, step)]
-
-
-def _words(
-    pen: ImageDraw.ImageDraw, place: SeamFigures, top: int, fps: float, verdict: str, colour: str
+def _draw_strip(
+    axes: "Axes", place: SeamFigures, verdict: str, thumbs: list[Image.Image], fps: float
 ) -> None:
-    """What a place is and which of its figures fail."""
-    pen.text((_MARGIN, top), f"frame {place.at_frame}", _INK, _font(17))
-    pen.text((_MARGIN, top + 24), f"{place.at_frame / fps:.2f} s", _FAINT, _font(13))
-    pen.text((_MARGIN, top + 44), verdict, colour, _font(15))
+    """What a place is and which figures fail; its frames, with a bar where the later part starts.
+
+    ``axes`` count pixels from the top left corner.
+    """
+    axes.set_axis_off()
+    colour = _COLOURS[verdict]
+    left = _LINE - _LEFT
+    axes.text(left, 0, f"frame {place.at_frame}", size=12, va="top")
+    axes.text(left, 1.3 * _LINE, f"{place.at_frame / fps:.2f} s", size=9, color=_GREY, va="top")
+    axes.text(left, 2.4 * _LINE, verdict, size=11, color=colour, va="top")
     for line, name in enumerate(place.faults):
         value = getattr(place, name)
         figure = "in a still scene" if value is None else f"{value:.2f}"
         text = f"{name.replace('_', ' ')} {figure}"
-        pen.text((_MARGIN, top + 66 + 16 * line), text, _INK, _font(13))
-
-
-def _strip(
-    page: Image.Image,
-    pen: ImageDraw.ImageDraw,
-    place: SeamFigures,
-    images: list[Image.Image],
-    top: int,
-    colour: str,
-) -> None:
-    """The frames, with a bar where the later part starts."""
-    first = max(0, place.at_frame - BEFORE)
-    left = _LEFT
-    for number, image in enumerate(images, start=first):
+        axes.text(left, (3.7 + line) * _LINE, text, size=9, va="top")
+    x = 0.0
+    for number, thumb in enumerate(thumbs, start=max(0, place.at_frame - BEFORE)):
+        enlarged = min(_THUMB[0] / thumb.width, _THUMB[1] / thumb.height)
+        width, height = thumb.width * enlarged, thumb.height * enlarged
         if number == place.at_frame:
-            pen.rectangle((left + 1, top, left + 4, top + image.height + 18), colour)
-            left += 12
-        page.paste(image, (left, top))
-        pen.text((left, top + image.height + 3), str(number), _FAINT, _font(13))
-        left += image.width + 6
-
-
-def _thumb(frame: npt.NDArray[np.uint8]) -> Image.Image:
-    image = Image.fromarray(frame)
-    scale = min(_THUMB[0] / image.width, _THUMB[1] / image.height)
-    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    return image.resize(size, Image.Resampling.LANCZOS)
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+            axes.vlines(x, 0, height, colors=colour, linewidth=4)
+            x += _GAP
+        axes.imshow(thumb, extent=(x, x + width, height, 0), aspect="auto")
+        axes.text(x, height + 4, str(number), size=9, color=_GREY, va="top")
+        x += width + _GAP

@@ -1,5 +1,6 @@
 """`onetake seams`: what happens at the seams of any video."""
 
+import importlib.util
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,20 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from onetake.entrypoints.cli.console import JsonOption, err, out, refusals
 from onetake.media.probe import MediaError, VideoFacts, probe_video, read_frames
-from onetake.runtime.errors import JobError, OnetakeError
+from onetake.runtime.errors import JobError
 
 if TYPE_CHECKING:
     from onetake.seams.figures import Report, SeamFigures
 
-out = Console()
-err = Console(stderr=True)
-_SMALLEST = 16  # pixels; the optical flow needs them
-# Each figure's column; `pace` and `sharpness` are in the JSON alone.
+_SMALLEST = 16  # pixels; the optical flow needs as many
+# Each figure's column; `pace` and `sharpness` are in the JSON only.
 _COLUMNS = {
     "duplicate": "dupl.", "velocity": "veloc.", "direction": "direct.", "structure": "struct.",
     "warp": "warp", "colour_step": "colour", "sharpness_step": "sharp.", "delta_e": "ΔE",
@@ -37,7 +36,7 @@ def seams(
     result: Annotated[
         Path | None, typer.Option(help="Take the seams from an answer's JSON file.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON alone on stdout.")] = False,
+    as_json: JsonOption = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A picture of curves and frames, as PNG.")
     ] = None,
@@ -46,10 +45,12 @@ def seams(
     # OpenCV, which no other command needs.
     from onetake.seams.meter import SeamMeter  # noqa: PLC0415
 
-    try:
+    with refusals():
+        if output and not importlib.util.find_spec("matplotlib"):
+            raise JobError("--output", "needs matplotlib; install onetake[charts]")
         facts = _facts(clip)
-        places = _places(clip, facts, [*(at or []), *(_written(result) if result else [])])
-        meter = SeamMeter(places, facts.num_frames)
+        named = [*(at or []), *(_seams_in_answer(result) if result else [])]
+        meter = SeamMeter(_checked(named, clip, facts), facts.num_frames)
         with _readable(clip):
             frames = meter.through(read_frames(clip))
             for _ in track(frames, "measuring", facts.num_frames, console=err, transient=True):
@@ -57,12 +58,9 @@ def seams(
             report = meter.report()
         if output:
             _draw(clip, facts, report, output)
-    except OnetakeError as error:
-        err.print(str(error), highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(1) from error
     if as_json:
-        told = {"file": clip.name, "fps": float(facts.fps), **asdict(report)}
-        print(json.dumps(told, indent=2))
+        answer = {"file": clip.name, "fps": float(facts.fps), **asdict(report)}
+        print(json.dumps(answer, indent=2))
         return
     if report.seams or report.suspicions:
         out.print(_table(clip, facts, report))
@@ -71,18 +69,27 @@ def seams(
 
 @contextmanager
 def _readable(clip: Path) -> Iterator[None]:
-    """One line that names the file when it cannot be read."""
+    """If the clip cannot be read, say so with its name.
+
+    Raises:
+        JobError: in the place of what the reader raised.
+    """
     try:
         yield
     except MediaError as error:
         raise JobError(clip.name, f"is {error}") from None
     except OSError:
         raise JobError(clip.name, "cannot be read; check its name") from None
-    except ValueError:  # the meter's: packets, but not a frame
+    except ValueError:  # from the meter: there are packets, but no frame
         raise JobError(clip.name, "is without a picture") from None
 
 
 def _facts(clip: Path) -> VideoFacts:
+    """What a clip's file says of it.
+
+    Raises:
+        JobError: it cannot be read, or is too small to measure.
+    """
     with _readable(clip):
         facts = probe_video(clip)
     if min(facts.width, facts.height) < _SMALLEST:
@@ -90,43 +97,59 @@ def _facts(clip: Path) -> VideoFacts:
     return facts
 
 
-def _places(clip: Path, facts: VideoFacts, asked: list[int]) -> list[int]:
-    for place in asked:
-        if not 0 < place < facts.num_frames:
+def _checked(seams: list[int], clip: Path, facts: VideoFacts) -> list[int]:
+    """The same seams in order, each once.
+
+    Raises:
+        JobError: the clip has no such frame.
+    """
+    for seam in seams:
+        if not 0 < seam < facts.num_frames:
             legal = f"a later part of {clip.name} starts at one of 1 to {facts.num_frames - 1}"
-            raise JobError("--at", f"{place} is no frame to start at; {legal}")
-    return sorted(set(asked))
+            raise JobError("--at", f"{seam} is no frame to start at; {legal}")
+    return sorted(set(seams))
 
 
-def _written(result: Path) -> list[int]:
-    """The seams in an answer, with or without RunPod's envelope."""
+def _seams_in_answer(result: Path) -> list[int]:
+    """The seams of an answer, with or without RunPod's envelope.
+
+    Raises:
+        JobError: the file holds none.
+    """
     try:
-        answer = json.loads(result.read_text())
-        found = answer if "seams" in answer else answer["output"]
-        return [int(seam["at_frame"]) for seam in found["seams"]]
+        content = json.loads(result.read_text())
+        answer = content if "seams" in content else content["output"]
+        return [int(seam["at_frame"]) for seam in answer["seams"]]
     except (OSError, ValueError, KeyError, TypeError):
         raise JobError("--result", f"{result.name} is no answer's JSON with its seams") from None
 
 
 def _draw(clip: Path, facts: VideoFacts, report: "Report", output: Path) -> None:
-    """Reads the clip once more: only now is it known which frames are wanted."""
+    """Read the clip again, now that the places are known, and draw them.
+
+    Raises:
+        JobError: the picture cannot be written.
+    """
     from onetake.seams import picture  # noqa: PLC0415 - as above
 
     with _readable(clip):
         strips = picture.strips(read_frames(clip), (*report.seams, *report.suspicions))
-    title = f"{clip.name}: {report.num_frames} frames at {float(facts.fps):g} fps"
-    image = picture.draw(report, strips, title, float(facts.fps))
+    figure = picture.draw(report, strips, _title(clip, report, facts), float(facts.fps))
     try:
-        image.save(output)
+        figure.savefig(output, format=output.suffix.lstrip("."))
     except (OSError, ValueError):
         raise JobError("--output", f"{output} cannot be written; give a .png") from None
 
 
+def _title(clip: Path, report: "Report", facts: VideoFacts) -> str:
+    return f"{clip.name}: {report.num_frames} frames at {float(facts.fps):g} fps"
+
+
 def _table(clip: Path, facts: VideoFacts, report: "Report") -> Table:
-    """A row a place; what fails its bar is red."""
-    title = f"{clip.name}: {report.num_frames} frames at {float(facts.fps):g} fps"
+    """A row for each place; figures that fail their bar are red."""
     caption = "-: too little moves there to compare"
-    table = Table("frame", "s", *_COLUMNS.values(), "verdict", title=title, caption=caption)
+    columns = ("frame", "s", *_COLUMNS.values(), "verdict")
+    table = Table(*columns, title=_title(clip, report, facts), caption=caption)
     table.box, table.pad_edge = SIMPLE_HEAD, False  # all of it in 80 columns
     table.padding = 0, 0
     for place in (*report.seams, *report.suspicions):
@@ -154,12 +177,12 @@ def _summary(report: "Report") -> str:
     """The verdict in a sentence, and how the take drifts."""
     passed = sum(not seam.faults for seam in report.seams)
     seams = f"{passed} of {len(report.seams)} seams pass. " if report.seams else ""
-    found = len(report.suspicions) or "No"
+    count = len(report.suspicions) or "No"
     other = "other " if report.seams else ""
-    plural = "" if found == 1 else "s"
+    plural = "" if count == 1 else "s"
     drift, end = report.drift, report.curves
     return (
-        f"{seams}{found} {other}suspicious place{plural}.\n"
+        f"{seams}{count} {other}suspicious place{plural}.\n"
         f"At the end: delta E {end.delta_e[-1]:.2f}, {end.sharpness[-1]:.2f} of the first frame's "
         f"sharpness.\nA hundred frames change: delta E {drift.delta_e:+.2f}, sharpness "
         f"{drift.sharpness:+.2f}, movement {drift.speed:+.2f} pixels, contrast {drift.l_std:+.2f}, "

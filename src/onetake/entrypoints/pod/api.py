@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, FastAPI
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
@@ -23,6 +22,7 @@ from onetake.entrypoints.pod.shapes import Health, Refusal, Status, Stream, body
 from onetake.jobs.response import Result
 from onetake.media.formats import CONTENT_TYPES
 from onetake.runtime.errors import JobError, OnetakeError, StageError
+from onetake.runtime.metrics import METRICS_TYPE
 from onetake.takes.worker import Worker
 
 RUNSYNC_WAIT = 90.0  # seconds, as RunPod waits
@@ -171,7 +171,7 @@ async def metrics(pod: Here) -> Response:
     """The worker's figures in Prometheus' text format."""
     kept = await asyncio.to_thread(pod.worker.answered_jobs().kept)
     text = pod.worker.metrics.text(queue_length=len(pod.desk.waiting()), kept_takes=len(kept))
-    return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return Response(text, media_type=METRICS_TYPE)
 
 
 def _file(pod: Pod, name: str) -> FileResponse:
