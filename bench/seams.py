@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from onetake.jobs.request import Output
+from onetake.media.colour import lab_of, rgb_of
 from onetake.media.encoder import VideoEncoder
 from onetake.media.frames import FrameBatch
 from onetake.media.probe import read_frames
@@ -27,14 +28,12 @@ from training.captions import MOVEMENTS, names
 from training.clips import draw, make_clips, random_scenes, with_movement
 
 WIDTH, HEIGHT, FRAMES, MIDDLE = 224, 128, 49, 24
-CLOSE = 4  # frames within which a search has found a place
+CLOSE = 4  # frames; a search found a fault if it names a place as near
 
 
 def raised(frames: FrameBatch, lightness: float) -> FrameBatch:
     """The frames with L* raised."""
-    lab = [cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for frame in frames]
-    brighter = [cv2.cvtColor(f + np.float32([lightness, 0, 0]), cv2.COLOR_LAB2RGB) for f in lab]
-    return (np.clip(brighter, 0, 1) * 255).round().astype(np.uint8)
+    return rgb_of(lab_of(frames) + np.float32([lightness, 0, 0]))
 
 
 def blurred(frames: FrameBatch, sigma: float) -> FrameBatch:
@@ -42,7 +41,7 @@ def blurred(frames: FrameBatch, sigma: float) -> FrameBatch:
     return np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in frames])
 
 
-# Each fault: what comes before and after the middle, of a clip and of another one.
+# Each fault: the frames before and after the middle, from a clip and another one.
 Fault = Callable[[FrameBatch, FrameBatch], tuple[FrameBatch, FrameBatch]]
 FAULTS: dict[str, Fault] = {
     "a frame twice": lambda v, _: (v[:MIDDLE], v[MIDDLE - 1 :]),
@@ -81,10 +80,10 @@ def main() -> None:
     movements = names(MOVEMENTS) * int(sys.argv[1] if len(sys.argv) > 1 else 3)
     scenes = random_scenes(len(movements), rng)
     scenes = [with_movement(scene, name) for scene, name in zip(scenes, movements, strict=True)]
-    made = make_clips(scenes, FRAMES, HEIGHT, WIDTH, rng)
+    drafts = make_clips(scenes, FRAMES, HEIGHT, WIDTH, rng)
     clips, moving = [], []
     for number in range(len(movements)):
-        frames, _mask = draw(made.part(number, number + 1))
+        frames, _mask = draw(drafts.part(number, number + 1))
         clips.append(frames[0].permute(1, 2, 3, 0).contiguous().numpy())
 
     figures: Counter[str] = Counter()
@@ -107,7 +106,7 @@ def main() -> None:
     print(f"clean: {len(clips)} clips, {middles} fail in the middle; {suspicions} suspicions")
     print(f"clean: {flagged} of {places} places fail: {dict(figures)}")
     for name, fault in FAULTS.items():
-        tried = failed = found = 0
+        tries = failures = hits = 0
         for number, clip in enumerate(clips):
             if name in OF_MOVEMENT and not moving[number]:
                 continue
@@ -115,8 +114,8 @@ def main() -> None:
             take = measured(coded(np.concatenate([before, after])))
             seam, search = take.measure(MIDDLE), take.report([]).suspicions
             near = [place for place in search if abs(place.at_frame - MIDDLE) <= CLOSE]
-            tried, failed, found = tried + 1, failed + bool(seam.faults), found + bool(near)
-        print(f"{name}: fails in {failed} of {tried}, found by search in {found}")
+            tries, failures, hits = tries + 1, failures + bool(seam.faults), hits + bool(near)
+        print(f"{name}: fails in {failures} of {tries}, found by search in {hits}")
 
 
 if __name__ == "__main__":

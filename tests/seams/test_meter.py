@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 from onetake.entrypoints.cli import app
 from onetake.jobs.request import Output
-from onetake.media.colour import delta_e
+from onetake.media.colour import delta_e, lab_of, rgb_of
 from onetake.media.encoder import VideoEncoder
 from onetake.media.frames import FrameBatch
 from onetake.seams.figures import Report, SeamFigures
@@ -37,10 +38,10 @@ def clips() -> dict[str, FrameBatch]:
     # A turntable's outline narrows and widens again: slow, it does not turn round in the middle.
     spin = movements.index("spin")
     scenes[spin] = replace(scenes[spin], speed=0)
-    made = make_clips(scenes, 2 * MIDDLE, 96, 160, rng)
+    drafts = make_clips(scenes, 2 * MIDDLE, 96, 160, rng)
     drawn = {}
     for number, name in enumerate(movements):
-        frames, _mask = draw(made.part(number, number + 1))  # one by one: twice as fast
+        frames, _mask = draw(drafts.part(number, number + 1))  # one by one: twice as fast
         drawn[name] = frames[0].permute(1, 2, 3, 0).contiguous().numpy()
     return drawn
 
@@ -61,9 +62,7 @@ def seam_of(before: FrameBatch, after: FrameBatch) -> SeamFigures:
 
 def brighter(frames: FrameBatch, lightness: float) -> FrameBatch:
     """The same frames with L* raised."""
-    lab = [cv2.cvtColor(f.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for f in frames]
-    raised = [cv2.cvtColor(f + np.float32([lightness, 0, 0]), cv2.COLOR_LAB2RGB) for f in lab]
-    return (np.clip(raised, 0, 1) * 255).round().astype(np.uint8)
+    return rgb_of(lab_of(frames) + np.float32([lightness, 0, 0]))
 
 
 def blurred(frames: FrameBatch) -> FrameBatch:
@@ -97,8 +96,8 @@ def test_a_planted_fault_is_found(clips, fault: str, movement: str) -> None:
     """The figure that a fault is about fails, at a seam that is known and by a search."""
     before, after = FAULTS[fault](clips[movement])
     assert fault in seam_of(before, after).faults
-    (found,) = measured(np.concatenate([before, after])).suspicions
-    assert abs(found.at_frame - len(before)) <= 1
+    (suspicion,) = measured(np.concatenate([before, after])).suspicions
+    assert abs(suspicion.at_frame - len(before)) <= 1
 
 
 def test_a_repeated_overlap_is_a_step_back(clips) -> None:
@@ -227,6 +226,15 @@ def test_the_command_measures_the_seams_that_are_named(onetake, doubled: Path) -
         assert report["suspicions"] == []
     ran = onetake("seams", doubled.name, "--at", MIDDLE)
     assert "0 of 1 seams pass." in ran.stdout
+
+
+def test_a_picture_needs_matplotlib(onetake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it `-o` is refused in one line before the clip is opened."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    ran = onetake("seams", "none.mp4", "-o", "seams.png")
+    assert ran.exit_code == 1
+    problem = "--output: needs matplotlib; install onetake[charts]"
+    assert ran.stderr.strip() == f"invalid_input: {problem}"
 
 
 @pytest.mark.parametrize(

@@ -25,18 +25,18 @@ def test_so_much_of_the_drift_is_left(strength: float, left: float) -> None:
     match = ColourMatch(strength, ramp=4)
     match.matched(FIRST, 0)
     for _ in range(30):  # the statistics run a little behind
-        made = match.matched(LATER, 1)
+        matched = match.matched(LATER, 1)
     drift = difference(LATER[0], FIRST[0])
     assert drift > 3
-    assert difference(made[-1], FIRST[0]) == pytest.approx(left * drift, abs=0.15 * drift)
+    assert difference(matched[-1], FIRST[0]) == pytest.approx(left * drift, abs=0.15 * drift)
 
 
 def test_it_begins_by_degrees() -> None:
     """The first frame of the second segment is changed less than a later one."""
     match = ColourMatch(1.0, ramp=10)
     match.matched(FIRST, 0)
-    made = match.matched(LATER, 1)
-    changed = [difference(a, b) for a, b in zip(made, LATER, strict=True)]
+    matched = match.matched(LATER, 1)
+    changed = [difference(a, b) for a, b in zip(matched, LATER, strict=True)]
     assert changed[0] < changed[5]
 
 

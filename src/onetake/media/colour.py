@@ -11,7 +11,7 @@ _CHROMA_KNEE = 25.0**7
 
 def lab_of(frames: npt.NDArray[np.uint8]) -> Lab:
     """CIELAB in D65 of sRGB frames: uint8 (..., height, width, 3) to float32 of the same shape."""
-    rgb = np.ascontiguousarray(frames, np.float32) / 255
+    rgb = np.ascontiguousarray(frames, np.float32) / np.float32(255)
     lab = cv2.cvtColor(_as_picture(rgb), cv2.COLOR_RGB2LAB)
     return np.asarray(lab, np.float32).reshape(frames.shape)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from onetake.media.frames import FrameStream
 from onetake.seams.figures import Report, SeamFigures
@@ -16,17 +16,17 @@ BEFORE, AFTER = 3, 3  # frames shown of each place
 _DPI = 100
 # Lengths are pixels; charts and strips are _WIDTH wide.
 _LEFT, _WIDTH, _RIGHT, _HEAD = 180, 1196, 24, 90
-_CHART, _BETWEEN, _AXIS = 100, 36, 76  # a chart, the space to the next, the space under the last
-_THUMB, _GAP, _LINE = (186, 140), 8, 17  # a frame at most; between two; a line of text
+_CHART, _BETWEEN, _AXIS = 100, 36, 66  # a chart, the space to the next, the space under the last
+_THUMB, _GAP, _LINE = (190, 140), 8, 17  # a frame at most; between two; a line of text
 _GREY = "#6b7280"
-_COLOURS = {"passes": "#1a7f45", "fails": "#c62828", "suspicion": "#d97706"}
+_COLOURS = {"passes": "#1a7f45", "fails": "#c62828", "suspect": "#d97706"}
 # Each chart: its title, its curves with their names and colours, and what its scale always holds.
 _CHARTS = (
     ("movement, pixels a frame", {"speed": ("", "#2563eb")}, (0.0, 0.5)),
     ("colour, delta E from the start", {"delta_e": ("", "#9333ea")}, (0.0, 2.0)),
     ("sharpness over the first frame's", {"sharpness": ("", "#0f766e")}, (0.8, 1.2)),
     (
-        "Lab",
+        "contrast and chroma in Lab",
         {"l_std": ("contrast", "#1f2328"), "chroma": ("chroma", "#db2777")},
         (0.0, 10.0),
     ),
@@ -43,9 +43,7 @@ def strips(stream: FrameStream, places: Iterable[SeamFigures]) -> Strips:
     for number, frame in enumerate(frames):
         for at_frame, strip in thumbs.items():
             if at_frame - BEFORE <= number < at_frame + AFTER:
-                thumb = Image.fromarray(frame)
-                thumb.thumbnail(_THUMB)
-                strip.append(thumb)
+                strip.append(ImageOps.contain(Image.fromarray(frame), _THUMB))
     return thumbs
 
 
@@ -54,11 +52,13 @@ def draw(report: Report, thumbs: Strips, title: str, fps: float) -> "Figure":
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
 
     places = [(place, "fails" if place.faults else "passes") for place in report.seams]
-    places += [(place, "suspicion") for place in report.suspicions]
-    most_faults = max((len(place.faults) for place, _ in places), default=0)
-    row = max(_THUMB[1] + 3 * _LINE, (5 + most_faults) * _LINE)
+    places += [(place, "suspect") for place in report.suspicions]
+    rows = [
+        max((5 + len(place.faults)) * _LINE, thumbs[place.at_frame][0].height + 3 * _LINE)
+        for place, _ in places
+    ]
     under_charts = _HEAD + len(_CHARTS) * (_CHART + _BETWEEN) - _BETWEEN + _AXIS
-    width, height = _LEFT + _WIDTH + _RIGHT, under_charts + row * len(places)
+    width, height = _LEFT + _WIDTH + _RIGHT, under_charts + sum(rows)
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
     figure.text(_LINE / width, 1 - 30 / height, title, size=15, va="center", parse_math=False)
 
@@ -69,10 +69,12 @@ def draw(report: Report, thumbs: Strips, title: str, fps: float) -> "Figure":
     for index in range(len(_CHARTS)):
         axes = axes_at(_HEAD + index * (_CHART + _BETWEEN), _CHART)
         _draw_chart(axes, index, report, places, fps)
-    for index, (place, verdict) in enumerate(places):
-        axes = axes_at(under_charts + index * row, row)
+    top = under_charts
+    for (place, verdict), row in zip(places, rows, strict=True):
+        axes = axes_at(top, row)
         axes.set(xlim=(0, _WIDTH), ylim=(row, 0))  # pixels, from the top
         _draw_strip(axes, place, verdict, thumbs[place.at_frame], fps)
+        top += row
     return figure
 
 
@@ -83,7 +85,7 @@ def _draw_chart(axes: "Axes", index: int, report: Report, places: _Places, fps: 
         axes.axvline(
             place.at_frame / fps,
             color=_COLOURS[verdict],
-            linestyle="--" if verdict == "suspicion" else "-",
+            linestyle="--" if verdict == "suspect" else "-",
             label="" if index else verdict,
         )
     for key, (name, colour) in curves.items():
@@ -117,20 +119,18 @@ def _draw_strip(
     colour = _COLOURS[verdict]
     left = _LINE - _LEFT
     axes.text(left, 0, f"frame {place.at_frame}", size=12, va="top")
-    axes.text(left, 1.3 * _LINE, f"{place.at_frame / fps:.2f} s", size=9, color=_GREY, va="top")
-    axes.text(left, 2.4 * _LINE, verdict, size=11, color=colour, va="top")
+    axes.text(left, 1.4 * _LINE, f"{place.at_frame / fps:.2f} s", size=9, color=_GREY, va="top")
+    axes.text(left, 2.5 * _LINE, verdict, size=11, color=colour, va="top")
     for line, name in enumerate(place.faults):
         value = getattr(place, name)
         figure = "in a still scene" if value is None else f"{value:.2f}"
         text = f"{name.replace('_', ' ')} {figure}"
-        axes.text(left, (3.7 + line) * _LINE, text, size=9, va="top")
+        axes.text(left, (3.9 + line) * _LINE, text, size=9, va="top")
     x = 0.0
     for number, thumb in enumerate(thumbs, start=max(0, place.at_frame - BEFORE)):
-        enlarged = min(_THUMB[0] / thumb.width, _THUMB[1] / thumb.height)
-        width, height = thumb.width * enlarged, thumb.height * enlarged
         if number == place.at_frame:
-            axes.vlines(x, 0, height, colors=colour, linewidth=4)
+            axes.vlines(x, 0, thumb.height, colors=colour, linewidth=4)
             x += _GAP
-        axes.imshow(thumb, extent=(x, x + width, height, 0), aspect="auto")
-        axes.text(x, height + 4, str(number), size=9, color=_GREY, va="top")
-        x += width + _GAP
+        axes.imshow(thumb, extent=(x, x + thumb.width, thumb.height, 0), aspect="auto")
+        axes.text(x, thumb.height + 4, str(number), size=9, color=_GREY, va="top")
+        x += thumb.width + _GAP

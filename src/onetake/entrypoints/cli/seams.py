@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -136,7 +137,9 @@ def _draw(clip: Path, facts: VideoFacts, report: "Report", output: Path) -> None
         strips = picture.strips(read_frames(clip), (*report.seams, *report.suspicions))
     figure = picture.draw(report, strips, _title(clip, report, facts), float(facts.fps))
     try:
-        figure.savefig(output, format=output.suffix.lstrip("."))
+        with warnings.catch_warnings():  # matplotlib's font lacks the letters of some file names
+            warnings.simplefilter("ignore", UserWarning)
+            figure.savefig(output, format=output.suffix.lstrip("."))
     except (OSError, ValueError):
         raise JobError("--output", f"{output} cannot be written; give a .png") from None
 
