@@ -107,7 +107,8 @@ def main() -> None:
     """Both tables, with the card and the versions."""
     about = {
         "card": torch.cuda.get_device_name(), "torch": torch.__version__,
-        "cudnn": torch.backends.cudnn.version(), "command": " ".join(["python -m bench.attention", *sys.argv[1:]]),
+        "cudnn": torch.backends.cudnn.version(),
+        "command": " ".join(["python -m bench.attention", *sys.argv[1:]]),
         "tokens": TOKENS, "kernels": kernels(), "blocks": blocks(),
     }  # fmt: skip
     RESULTS.write_text(json.dumps(about, indent=1) + "\n")

@@ -31,7 +31,7 @@ class TakeContext:
     job: Job
     plan: Plan
     model: VideoModel
-    inputs: dict[str, Any]  # by request field, what its kind of input gives
+    inputs: dict[str, Any]  # by request field, what its kind gives; not the chain's pictures
     files: TakeFiles
     checkpoints: Checkpoints
     clock: Stopwatch

@@ -40,16 +40,17 @@ def source_of(inputs: Mapping[str, Any]) -> tuple[int, int] | VideoFacts | None:
     return picture.size if picture else None
 
 
-def chain_inputs(inputs: Mapping[str, Any], plan: Plan) -> ChainInputs:
-    """The frames that the take starts from and ends on.
+def chain_inputs(inputs: dict[str, Any], plan: Plan) -> ChainInputs:
+    """The frames that the take starts from and ends on. Their pictures are taken out of ``inputs``.
 
     Raises:
         JobError: the clip is damaged.
     """
-    context = _frame(inputs.get("image"), plan)
+    # A picture may have 64 million pixels, of which nobody needs more than this frame.
+    context = _frame(inputs.pop("image", None), plan)
     if "video" in inputs:
         context = _end_of(inputs["video"], plan)
-    return ChainInputs(context, _frame(inputs.get("last_image"), plan))
+    return ChainInputs(context, _frame(inputs.pop("last_image", None), plan))
 
 
 def pictures_of(inputs: ChainInputs, *, extends: bool) -> Iterator[tuple[str, FrameBatch]]:
