@@ -12,6 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from onetake.runtime.units import GIB
+
 DURATIONS = (5, 60)  # seconds
 SIZE = (1280, 720)
 RESULTS = Path(__file__).parent / "results" / "memory_by_length.json"
@@ -30,7 +32,7 @@ def measure(seconds: int, folder: str) -> dict[str, float]:
         "seconds": seconds,
         "num_frames": result["num_frames"],
         "host_peak_gib": result["memory"]["host_peak_gib"],
-        "all_frames_gib": round(result["num_frames"] * SIZE[0] * SIZE[1] * 3 / 2**30, 3),
+        "all_frames_gib": round(result["num_frames"] * SIZE[0] * SIZE[1] * 3 / GIB, 3),
     }
 
 

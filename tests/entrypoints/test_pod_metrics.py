@@ -78,7 +78,7 @@ def test_jobs_and_their_seconds_are_counted(pod: Served) -> None:
 def test_the_queue_is_counted_while_a_job_runs(
     settings: Settings, tiny: VideoModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The job that runs does not count, and those behind it do."""
+    """The running job does not count, those behind it do, and a cancelled one is stopped."""
     started, go_on = threading.Event(), threading.Event()
 
     class WaitingRunner(server.Runner):
@@ -95,6 +95,9 @@ def test_the_queue_is_counted_while_a_job_runs(
         for waiting in (1, 2):
             post(pod, "run", JOB)
             assert figures_of(pod)["onetake_queue_length"] == waiting
+        last = post(pod, "run", JOB)["id"]
+        requests.post(f"{pod.url}/cancel/{last}", headers=KEY, timeout=WAIT)
+        assert figures_of(pod)["onetake_jobs_total stopped"] == 1
         go_on.set()
         assert post(pod, "runsync", JOB)["status"] == "COMPLETED"
         assert figures_of(pod)["onetake_queue_length"] == 0

@@ -7,6 +7,7 @@ import torch
 
 from onetake.models.device import card_name, card_steady_gib
 from onetake.runtime.gpu_meter import PERIOD, card_meter
+from onetake.runtime.units import GIB
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -67,7 +68,7 @@ def test_what_stays_on_the_card_is_told() -> None:
     after = card_steady_gib()
     assert before is not None
     assert after is not None
-    assert after - before == pytest.approx(kept.nbytes / (1 << 30), abs=0.001)
+    assert after - before == pytest.approx(kept.nbytes / GIB, abs=0.001)
 
 
 def test_it_reads_the_card_that_the_process_uses() -> None:

@@ -47,4 +47,5 @@ def test_all_steps_together_deliver_the_plan() -> None:
         delivered = np.concatenate(list(frames))
     assert delivered.shape == (plan.num_frames, *plan.size[::-1], 3)
     assert np.array_equal(delivered, np.concatenate(list(finished(iter([generated]), plan))))
-    assert set(context.clock.timings()) == {"finish", "check", "mark", "total"}
+    stages = {"finish", "measure", "check", "mark", "encode", "total"}
+    assert set(context.clock.timings()) == stages

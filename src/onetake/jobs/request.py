@@ -157,7 +157,7 @@ class SamplingFields(Fields):
 
 
 class DeliveryFields(Fields):
-    """What is handed over, and what is done beside making it."""
+    """How the result is delivered, and which extra steps run."""
 
     output: Output = Field(
         Output(), description="`container`, `codec`, `quality`, and `delivery` (a URL or base64)"
@@ -187,12 +187,15 @@ class Job(DeliveryFields, SamplingFields, ShapeFields, ContentFields):
         if not isinstance(request, Mapping):
             raise JobError("input", 'is not an object; write {"input": {"prompt": "..."}}')
         sent = {str(name): value for name, value in request.items() if value is not None}
+        job = None
         try:
             job = cls.model_validate(cls._by_own_names(sent))
         except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+        if job is None:  # out of the handler: pydantic's own error quotes the request
             sent_as = {SYNONYMS[name]: name for name in sent if name in SYNONYMS}
             parts = {"output": Output.model_fields, "segments": SegmentRequest.model_fields}
-            refuse(error.errors(include_url=False)[0], sent_as, parts)
+            refuse(problem, sent_as, parts)
         job.check_together()
         return job
 

@@ -35,8 +35,8 @@ class ModelSettings(BaseModel):
     )
     compile_cache: Path | None = Field(
         None,
-        description="Compiled kernels, good for one kind of card; unset: on the volume, if it is "
-        "writable, else in a temporary folder that each cold start fills anew",
+        description="Compiled kernels, per GPU model; default: the volume, else a temporary folder "
+        "that each cold start fills again",
     )
 
     @field_validator("profile")

@@ -16,9 +16,9 @@ log = logging.getLogger("onetake")
 
 
 def write_down(worker: Worker, name: str, request: object, outcome: str, **facts: object) -> bool:
-    """Append a record, if the policy has a log; whether all went well.
+    """Append a record, if the policy has a log; False if the log cannot be written.
 
-    A log that cannot be written is no reason to lose what was result.
+    The take is delivered all the same.
     """
     if not worker.policy.audit.enabled:
         return True

@@ -25,9 +25,10 @@ def fetch_inputs(job: Job, settings: Settings, folder: Path) -> dict[str, Any]:
     Raises:
         JobError: one cannot be fetched or used.
     """
+    # Clips first: the plan follows them, whatever pictures there are.
+    inputs = sorted(job.inputs(), key=lambda one: one.kind != "clip")
     return {
-        field: fetch.load(kind, source, field, settings, folder)
-        for field, kind, source in job.inputs()
+        field: fetch.load(kind, source, field, settings, folder) for field, kind, source in inputs
     }
 
 

@@ -163,7 +163,9 @@ class _Bench:
                 if way.distilled:
                     spec = choice.few_step_form(spec, self.settings)
                     requests = [_distilled(request, spec) for request in requests]
-                eight_bit = acceleration.effect_of(spec, way.techniques).eight_bit
+                # A technique by itself is measured on the original weights.
+                effect = acceleration.effect_of(spec, way.techniques)
+                eight_bit = effect.eight_bit and way.name in PROFILES
                 model = loader.load(spec, self.settings, eight_bit=eight_bit)
                 acceleration.tune(model, way.techniques)
                 run_ours = partial(measure.measure, cast("TunableModel", model))

@@ -96,7 +96,7 @@ async def stream(job_id: str, pod: Here) -> Response:
 async def cancel(job_id: str, pod: Here) -> Response:
     """End a job that has not ended; if it runs, it stops before its next step."""
     entry = pod.desk.find(job_id)
-    pod.desk.cancel(entry)
+    _cancel(pod, entry)
     return JSONResponse(entry.status())
 
 
@@ -138,7 +138,7 @@ async def generate(request: Request, pod: Here) -> Response:
         fields["output"] = {**output, "delivery": "url"}
     entry = await _submit(pod, {"input": fields})
     if not await _ended_first(entry, request):
-        pod.desk.cancel(entry)
+        _cancel(pod, entry)
         return Response(status_code=GONE)
     if entry.state == State.CANCELLED:
         raise RefusedError(409, "cancelled: the job was cancelled; send it again")
@@ -179,6 +179,13 @@ def _file(pod: Pod, name: str) -> FileResponse:
     if not (_FILE.fullmatch(name) and path.is_file()):
         raise RefusedError(404, "not_found: no file has this name")
     return FileResponse(path, media_type=_TYPES[path.suffix[1:]])
+
+
+def _cancel(pod: Pod, entry: Entry) -> None:
+    """End a job. One that has not started never reaches the worker, which counts the others."""
+    if entry.state == State.IN_QUEUE:
+        pod.worker.metrics.count_job("stopped")
+    pod.desk.cancel(entry)
 
 
 async def _submit(pod: Pod, job: dict[str, Any]) -> Entry:

@@ -1,7 +1,7 @@
 """Model families. A row of the catalogue names the module of its family, which has a `FAMILY`.
 
 A family names its functions as ``module:function``. They are imported when they are used, so that
-plans and tables need neither torch nor diffusers.
+a plan does not import diffusers, and a table not even torch.
 """
 
 from collections.abc import Callable, Iterable

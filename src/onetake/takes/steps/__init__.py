@@ -47,7 +47,8 @@ def through_steps(
     """``frames`` and ``sound`` through every step that the take needs."""
     for name in STEPS:
         step: Any = import_module(name)
-        stage: Stage | None = step.stage(context)
+        with context.clock.stage(step.TIMED):  # so that every answer has the same timings
+            stage: Stage | None = step.stage(context)
         if stage is not None:
             frames, sound = stage.through(frames, sound)
             frames = context.clock.through(step.TIMED, frames)

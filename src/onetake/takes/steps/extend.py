@@ -1,4 +1,4 @@
-"""The clip that is extended, before what continues it."""
+"""The clip that is extended, in front of the frames that continue it."""
 
 from pathlib import Path
 

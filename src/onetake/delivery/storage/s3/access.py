@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
-from botocore.utils import is_valid_endpoint_url
 from pydantic import SecretStr
 
 from onetake.runtime.errors import JobError
@@ -135,4 +134,6 @@ def _has_valid_host(url: str) -> bool:
         urlsplit(url).port  # noqa: B018 - reading it raises for a port that is out of range
     except ValueError:
         return False
+    from botocore.utils import is_valid_endpoint_url  # noqa: PLC0415 - other stores need none
+
     return bool(is_valid_endpoint_url(url))

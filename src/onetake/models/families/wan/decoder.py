@@ -157,7 +157,7 @@ def _upsample(stock: Any, x: Tensor, past: _Past, *, first: bool) -> Tensor:
 
 
 def _add_duplicated(shortcut: Any, x: Tensor, start: Tensor) -> Tensor:
-    """Add to (t, h, w, c) what its block began with, which has fewer pixels but more channels.
+    """Add a block's input to its output (t, h, w, c); the input has fewer pixels, more channels.
 
     The channels that become one are its places in time, height and width, as far as they reach; the
     other places repeat. The first frame is not upsampled in time: it is the last place.
