@@ -46,22 +46,22 @@ def milliseconds(work: Callable[[], object]) -> float:
 def kernels() -> list[dict[str, Any]]:
     """Every kernel alone, quantising compiled, and its error."""
     noise = torch.Generator("cuda").manual_seed(0)
-    given = [
+    inputs = [
         torch.randn(1, TOKENS, HEADS, WIDTH, device="cuda", dtype=torch.bfloat16, generator=noise)
         for _ in range(3)
     ]
-    some = [part[:, : attention.TRIED, :4].contiguous() for part in given]
-    wanted = attention.rounded(*some, kind=None).float()
+    some = [part[:, : attention.TRIED, :4].contiguous() for part in inputs]
+    expected = attention.rounded(*some, kind=None).float()
     rows = []
     for name, attend in {"bf16": attention.own, **attention.KERNELS}.items():
         compiled = torch.compile(attend)
         try:
-            found, rounded = attend(*some).float(), name if name != "bf16" else None
+            actual, rounded = attend(*some).float(), name if name != "bf16" else None
             alike = attention.rounded(*some, kind=rounded).float()
             row = {
-                "kernel": name, "milliseconds": milliseconds(partial(compiled, *given)),
-                "error": float((found - wanted).norm() / wanted.norm()),
-                "off its own rounding": float((found - alike).norm() / wanted.norm()),
+                "kernel": name, "milliseconds": milliseconds(partial(compiled, *inputs)),
+                "error": float((actual - expected).norm() / expected.norm()),
+                "off its own rounding": float((actual - alike).norm() / expected.norm()),
                 "told at boot": attention.fault(attend, WIDTH),
             }  # fmt: skip
         except Exception as error:  # noqa: BLE001 - the others are measured all the same

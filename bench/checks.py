@@ -62,20 +62,20 @@ def seconds(frames: FrameBatch, plan: Plan, job: Job, policy: Policy) -> float:
 def main() -> None:
     """Measure, print, write down."""
     policy = Policy(optional=True)
-    asked = {"prompt": PROMPT, "model": "wan2.2-ti2v-5b"}
-    jobs = {on: Job.parse({**asked, "enable_safety_checker": on}) for on in (True, False)}
+    request = {"prompt": PROMPT, "model": "wan2.2-ti2v-5b"}
+    jobs = {on: Job.parse({**request, "enable_safety_checker": on}) for on in (True, False)}
     plan = plan_job(jobs[True], Settings(), planning=True)[2](None)
     frames = clip(plan)
-    found: dict[bool, list[float]] = {True: [], False: []}
+    durations: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(TURNS):
         for on, job in jobs.items():
-            found[on].append(seconds(frames, plan, job, policy))
+            durations[on].append(seconds(frames, plan, job, policy))
     prompts = []
     for number in range(20):
         started = time.perf_counter()
         categories_of(f"{PROMPT}, take {number}", policy)
         prompts.append(time.perf_counter() - started)
-    with_checks, without = (median(found[on]) for on in (True, False))
+    with_checks, without = (median(durations[on]) for on in (True, False))
     later = with_checks - without + median(prompts)
     jobs_seconds = {
         row["profile"]: row["seconds"] for row in json.loads(PROFILES.read_text())["rows"]

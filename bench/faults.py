@@ -95,15 +95,15 @@ class Fleet:
         }
         if fault in special:
             return special[fault]()
-        asked: Any = {**QUICK, "prompt": f"{PROMPTS.get(fault, '')} a red bottle"}
+        request: Any = {**QUICK, "prompt": f"{PROMPTS.get(fault, '')} a red bottle"}
         extra: Any = {}
         if fault == "wrong request":
-            asked["width"] = 1279
+            request["width"] = 1279
         elif fault == "input host hangs":
-            asked["image"] = self.hanging
+            request["image"] = self.hanging
         elif fault == "store down":
             extra["s3Config"] = self.dead
-        return self.finish(self.queue.submit(asked, **extra))
+        return self.finish(self.queue.submit(request, **extra))
 
     def cancelled(self) -> str:
         """Stopped in the middle."""
@@ -192,16 +192,16 @@ def main() -> int:
         left = [path for path in (folder / "work").glob("worker-*/*") if path.name != "lock"]
 
     rows, failed = [], 0
-    for fault, (count, wanted) in FAULTS.items():
+    for fault, (count, expected) in FAULTS.items():
         ids = [job for name, job in jobs if name == fault]
         ends = Counter(", ".join(map(outcome, queue.jobs[job].results)) or "nothing" for job in ids)
-        made = max((renders[job] for job in ids), default=0)
-        right = ends[wanted]
+        most_renders = max((renders[job] for job in ids), default=0)
+        right = ends[expected]
         failed += count - right
-        rows.append({"fault": fault, "jobs": count, "wanted": wanted, "right": right,
-                     "ends": dict(ends), "most_renders_of_a_job": made})  # fmt: skip
+        rows.append({"fault": fault, "jobs": count, "wanted": expected, "right": right,
+                     "ends": dict(ends), "most_renders_of_a_job": most_renders})  # fmt: skip
         print(f"{fault:32} {count:4} jobs, {right:4} ended as wanted: {dict(ends)}, "
-              f"made at most {made} times")  # fmt: skip
+              f"made at most {most_renders} times")  # fmt: skip
     print(f"{len(jobs)} jobs in {seconds:.0f} s by {fleet.started} workers; {failed} ended wrong; "
           f"{kept} takes kept for a store that was down; {len(left)} files left")  # fmt: skip
     summary = {"jobs": len(jobs), "workers": fleet.started, "failed": failed, "kept": kept,

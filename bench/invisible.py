@@ -83,7 +83,7 @@ def take(number: int, size: tuple[int, int]) -> FrameBatch:
     """What the embedded model makes of a random prompt."""
     model, rng = tiny(), random.Random(number)  # noqa: S311 - clips, not secrets
     prompt = caption(random_scenes(1, rng)[0], rng, full=True)
-    asked = DenoiseRequest(
+    request = DenoiseRequest(
         prompt,
         "",
         *size,
@@ -93,7 +93,7 @@ def take(number: int, size: tuple[int, int]) -> FrameBatch:
         model.spec.sampling.flow_shift,
         number,
     )
-    return np.concatenate(list(model.decode(model.denoise(asked, lambda _step: None))))
+    return np.concatenate(list(model.decode(model.denoise(request, lambda _step: None))))
 
 
 def drawn(number: int, frames: int) -> FrameBatch:
@@ -180,9 +180,9 @@ def page() -> FrameBatch:
     """Lines of text on white."""
     picture = np.full(WIDE[::-1], 245, np.uint8)
     for line in range(28):
-        told = "the quick brown fox jumps over the lazy dog 0123456789 " * 2
+        sentence = "the quick brown fox jumps over the lazy dog 0123456789 " * 2
         font = cv2.FONT_HERSHEY_SIMPLEX
-        cv2.putText(picture, told, (10, 24 + line * 25), font, 0.6, (20,), 1, cv2.LINE_AA)
+        cv2.putText(picture, sentence, (10, 24 + line * 25), font, 0.6, (20,), 1, cv2.LINE_AA)
     return standing(picture)
 
 
@@ -199,14 +199,14 @@ def ramp() -> FrameBatch:
 
 def sources() -> list[Source]:
     """Clips of 720p, 49 frames or 121."""
-    made = []
+    clips = []
     for number in range(12):
         small, size = ((224, 128), WIDE) if number % 4 else ((128, 224), TALL)
         make = partial(take, number, small)
-        made.append(Source(f"take {number}", partial(scaled, make, size)))
+        clips.append(Source(f"take {number}", partial(scaled, make, size)))
     for number in range(10):
         make = partial(drawn, number, FRAMES if number else LONG)
-        made.append(Source(f"drawn {number}", partial(scaled, make, WIDE)))
+        clips.append(Source(f"drawn {number}", partial(scaled, make, WIDE)))
     hard: dict[str, Make] = {
         "grey, 5 s": partial(flat, 128, LONG),
         "dark grey": partial(flat, 24),
@@ -228,7 +228,7 @@ def sources() -> list[Source]:
         "chequered 32 px": partial(squares, 32),
         "stripes 8 px": partial(squares, 8, across_only=True),
     }
-    return made + [Source(name, make) for name, make in hard.items()]
+    return clips + [Source(name, make) for name, make in hard.items()]
 
 
 def small_sources() -> list[Source]:
@@ -259,26 +259,26 @@ def attack(file: Path, name: str) -> Path:
     options, crf = ATTACKS[name]
     if crf is None:
         return file
-    made = file.with_name("attacked.mp4")
+    attacked = file.with_name("attacked.mp4")
     codec = ["-c:v", "libx264", "-preset", "medium", "-crf", str(crf), "-threads", "1"]
     run = [FFMPEG, "-y", "-loglevel", "error"]
-    subprocess.run([*run, "-i", file, *options, *codec, made], check=True)
+    subprocess.run([*run, "-i", file, *options, *codec, attacked], check=True)
     if "re-muxed" in name:
         other = file.with_name("attacked.mkv")
-        subprocess.run([*run, "-i", made, "-c", "copy", other], check=True)
+        subprocess.run([*run, "-i", attacked, "-c", "copy", other], check=True)
         return other
-    return made
+    return attacked
 
 
 def judged(clip: Path, short_id: int) -> Row:
     """What `read_mark` says to a clip, and how sure it is."""
-    found = best_guess(read_frames(clip))
-    if found is None:
+    guess = best_guess(read_frames(clip))
+    if guess is None:
         raise ValueError(f"{clip.name} has no frames")
-    verdict = "read" if found.short_id == short_id else "wrong"
-    if found.false_alarm > FALSE_ALARM:
+    verdict = "read" if guess.short_id == short_id else "wrong"
+    if guess.false_alarm > FALSE_ALARM:
         verdict = "none"
-    return {"verdict": verdict, "confidence": round(found.confidence, 1)}
+    return {"verdict": verdict, "confidence": round(guess.confidence, 1)}
 
 
 def measure(numbered: tuple[int, Source]) -> Row:
@@ -335,12 +335,12 @@ def summary(rows: list[Row]) -> Row:
     """A table of one group of clips."""
     quality = [row["psnr"] for row in rows]
     growth = [marked / plain - 1 for marked, plain in (row["bytes"] for row in rows)]
-    guesses = [found["confidence"] for row in rows for found in row["unmarked"].values()]
+    guesses = [reading["confidence"] for row in rows for reading in row["unmarked"].values()]
     sure = [
-        found["confidence"]
+        reading["confidence"]
         for row in rows
-        for found in row["attacks"].values()
-        if found["verdict"] == "read"
+        for reading in row["attacks"].values()
+        if reading["verdict"] == "read"
     ]
     return {
         "psnr_min": min(quality),
@@ -365,25 +365,29 @@ def main() -> None:
     rows = []
     with get_context("spawn").Pool(2) as pool:
         for row in pool.imap(measure, enumerate([*groups["720p"], *groups["small"]])):
-            verdicts = " ".join(found["verdict"] for found in row["attacks"].values())
+            verdicts = " ".join(reading["verdict"] for reading in row["attacks"].values())
             print(f"{row['clip']:24} {row['psnr']:5} dB  {verdicts}", flush=True)
             rows.append(row)
     split = len(groups["720p"])
     for group, part in (("720p", rows[:split]), ("small", rows[split:])):
-        told = summary(part)
-        report[group] = told | {"clips": part}
-        print(f"\n{group}: PSNR {told['psnr_min']} at least, {told['psnr_mean']} dB in the mean; ")
-        print(f"files grow by {told['file_growth_median']:.1%} (median)")
+        figures = summary(part)
+        report[group] = figures | {"clips": part}
+        least, average = figures["psnr_min"], figures["psnr_mean"]
+        print(f"\n{group}: PSNR {least} at least, {average} dB in the mean; ")
+        print(f"files grow by {figures['file_growth_median']:.1%} (median)")
         print(f"{'':34}read wrong none of")
-        tables = {**told["attacks"], **{f"unmarked, {k}": v for k, v in told["unmarked"].items()}}
-        for name, found in tables.items():
-            print(f"{name:34}" + "".join(f"{value:4} " for value in found.values()))
+        tables = {
+            **figures["attacks"],
+            **{f"unmarked, {k}": v for k, v in figures["unmarked"].items()},
+        }
+        for name, counts in tables.items():
+            print(f"{name:34}" + "".join(f"{value:4} " for value in counts.values()))
         for name in ATTACKS:
             missed = [row["clip"] for row in part if row["attacks"][name]["verdict"] != "read"]
             if missed:
                 print(f"not read, {name}: {', '.join(missed)}")
-        print(f"least confidence of a reading: {told['read_confidence_least']}")
-        print(f"most confidence of an unmarked clip: {told['unmarked_confidence_most']}")
+        print(f"least confidence of a reading: {figures['read_confidence_least']}")
+        print(f"most confidence of an unmarked clip: {figures['unmarked_confidence_most']}")
     RESULTS.write_text(json.dumps(report | {"every": every}, indent=1) + "\n")
 
 

@@ -113,8 +113,8 @@ def main(folder: Path) -> None:
             rows.append({"form": form, "gigabytes": round(size, 1), "loader": loader,
                          "seconds": seconds})  # fmt: skip
             print(rows[-1], flush=True)
-            found = {"card": torch.cuda.get_device_name(), "rows": rows}
-            RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+            report = {"card": torch.cuda.get_device_name(), "rows": rows}
+            RESULTS.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

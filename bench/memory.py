@@ -33,26 +33,26 @@ def measured(profile: str) -> list[dict[str, object]]:
     model, _found = load(profile)
     rows: list[dict[str, object]] = []
     for (width, height), frames in ((size, count) for size in SIZES for count in FRAMES):
-        asked = DenoiseRequest(
+        request = DenoiseRequest(
             "a red bottle", "", width, height, frames, 1, model.spec.sampling.guidance_scale,
             model.spec.sampling.flow_shift, 1,
         )  # fmt: skip
-        found = {}
+        figures = {}
         device.free()
         model.reset_peak()
         try:
-            latents = model.denoise(asked, lambda _step: None)
-            found["denoise_gib"] = model.peak_gib()
+            latents = model.denoise(request, lambda _step: None)
+            figures["denoise_gib"] = model.peak_gib()
             model.reset_peak()
             for part in ("job_gib", "decode_gib"):  # with what denoising left cached, and without
                 list(islice(model.decode(latents), LATENTS))
-                found[part] = model.peak_gib()
+                figures[part] = model.peak_gib()
                 device.free()
                 model.reset_peak()
         except wan.DeviceError as error:
-            found["error"] = error.code
+            figures["error"] = error.code
         row = {"profile": profile, "placement": model.placement, "size": [width, height]}
-        rows.append({**row, "frames": frames, **found})
+        rows.append({**row, "frames": frames, **figures})
         print(rows[-1], file=sys.stderr, flush=True)
     return rows
 
@@ -60,9 +60,9 @@ def measured(profile: str) -> list[dict[str, object]]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(measured(asked.one)))
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measured(options.one)))
     else:
         rows = []
         for profile in PROFILES:

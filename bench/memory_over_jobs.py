@@ -51,13 +51,13 @@ def main() -> None:
         worker = Worker(settings)
         host, card = [], []
         for number in range(JOBS):
-            asked = {
+            request = {
                 **(KINDS[number] if number < SETTLED else rng.choice(KINDS)),
                 "prompt": "a red bottle",
                 "num_inference_steps": 2,
                 "seed": number,
             }
-            reply = answer(worker, {"id": f"job{number}", "input": asked}, Control())
+            reply = answer(worker, {"id": f"job{number}", "input": request}, Control())
             if "error" in reply:
                 raise SystemExit(reply["error"])
             host.append(round(resident_mib()))

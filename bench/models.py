@@ -35,15 +35,15 @@ def one(name: str, way: str, card_gib: float) -> dict[str, object]:
     """The figures of the longest segment at the first size, in this process."""
     row: dict[str, object] = {"model": name, "way": way, "card_gib": card_gib}
     try:
-        loaded, found = load(way, name=name, card_gib=card_gib)
+        loaded, figures = load(way, name=name, card_gib=card_gib)
         spec = loaded[0] if way == STOCK else loaded.spec
         width, height = spec.segment.sizes[0]
-        asked = DenoiseRequest(
+        request = DenoiseRequest(
             "a red bottle", "", width, height, spec.segment.max_frames, STEPS,
             spec.sampling.guidance_scale, spec.sampling.flow_shift, 1,
         )  # fmt: skip
-        run = loaded[1] if way == STOCK else lambda asked: measure.measure(loaded, asked)
-        return row | found | {"job": run(asked)}
+        run = loaded[1] if way == STOCK else lambda request: measure.measure(loaded, request)
+        return row | figures | {"job": run(request)}
     except (DeviceError, torch.OutOfMemoryError) as error:
         return row | {"error": type(error).__name__}
 
@@ -56,12 +56,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="*", type=int, default=range(len(RUNS)), help="of RUNS")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.one is not None:
-        print(json.dumps(one(*RUNS[asked.one])))
+    options = parser.parse_args()
+    if options.one is not None:
+        print(json.dumps(one(*RUNS[options.one])))
     else:
         rows = json.loads(RESULTS.read_text())["rows"]
-        for number in asked.runs:
+        for number in options.runs:
             command = [sys.executable, "-m", "bench.models", f"--one={number}"]
             ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             new = json.loads(ended.stdout.splitlines()[-1])

@@ -55,19 +55,22 @@ def load(
     # Now, since all this needs more room than the job.
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(min(1, card_gib * wan.GIB / total))
-    found: Figures = {"build": time.monotonic() - started}
+    figures: Figures = {"build": time.monotonic() - started}
     if profile is None:
         pipeline.vae.float()
-        return (spec, stock.stock_runner(spec, pipeline)), found
+        return (spec, stock.stock_runner(spec, pipeline)), figures
     started = time.monotonic()
     model = wan.place(spec, pipeline, "random")
-    found |= {"tuning": acceleration.tune(model, profile.techniques), "placement": model.placement}
-    return model, {**found, "load": time.monotonic() - started}
+    figures |= {
+        "tuning": acceleration.tune(model, profile.techniques),
+        "placement": model.placement,
+    }
+    return model, {**figures, "load": time.monotonic() - started}
 
 
 def one(way: str, jobs: int, steps: int | None, layers: int | None) -> Figures:
     """Load and run one way in this process."""
-    loaded, found = load(way, steps, layers)
+    loaded, figures = load(way, steps, layers)
     started = time.monotonic()
     if way == STOCK:
         spec, run = loaded
@@ -75,9 +78,9 @@ def one(way: str, jobs: int, steps: int | None, layers: int | None) -> Figures:
     else:
         loader.warm_up(loaded)
         spec, run = loaded.spec, partial(measure.measure, loaded)
-    found["warm up"] = time.monotonic() - started
+    figures["warm up"] = time.monotonic() - started
     request = _request(spec, spec.segment.max_frames, spec.sampling.num_inference_steps)
-    return {"profile": way, **found, "jobs": [run(request) for _ in range(jobs)]}
+    return {"profile": way, **figures, "jobs": [run(request) for _ in range(jobs)]}
 
 
 def _request(spec: ModelSpec, frames: int, steps: int) -> DenoiseRequest:
@@ -125,9 +128,9 @@ if __name__ == "__main__":
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--steps", type=int, help="else the model's own")
     parser.add_argument("--layers", type=int, help="of the transformer, for trials")
-    asked = parser.parse_args()
-    if asked.one:
-        jobs = 2 if asked.one in {"balanced", "turbo"} else 1  # the others take minutes
-        print(json.dumps(one(asked.one, jobs, asked.steps, asked.layers)))
+    options = parser.parse_args()
+    if options.one:
+        jobs = 2 if options.one in {"balanced", "turbo"} else 1  # the others take minutes
+        print(json.dumps(one(options.one, jobs, options.steps, options.layers)))
     else:
-        main(asked.ways, asked.steps, asked.layers)
+        main(options.ways, options.steps, options.layers)

@@ -49,13 +49,13 @@ def stock() -> Make:
     pipeline = WanPipeline.from_pretrained(weights, vae=vae, dtype=torch.bfloat16)
     pipeline.set_progress_bar_config(disable=True)
 
-    def make(asked: DenoiseRequest) -> FrameBatch:
+    def make(request: DenoiseRequest) -> FrameBatch:
         pipeline.scheduler = UniPCMultistepScheduler.from_config(
-            pipeline.scheduler.config, flow_shift=asked.flow_shift
+            pipeline.scheduler.config, flow_shift=request.flow_shift
         )
-        arguments = stock_arguments(SPEC, asked) | {"output_type": "np"}
+        arguments = stock_arguments(SPEC, request) | {"output_type": "np"}
         video = pipeline(
-            prompt=asked.prompt, negative_prompt=asked.negative_prompt, **arguments
+            prompt=request.prompt, negative_prompt=request.negative_prompt, **arguments
         )[0]  # fmt: skip
         frames: FrameBatch = (video[0] * 255).round().astype(np.uint8)
         return frames
@@ -76,8 +76,8 @@ def ours(name: str) -> tuple[Make, ModelSpec]:
             stack.enter_context(patch.object(technique, "suits", return_value=fp8))
         acceleration.tune(model, profile.techniques)
 
-    def make(asked: DenoiseRequest) -> FrameBatch:
-        return np.concatenate(list(model.decode(model.denoise(asked, lambda _step: None))))
+    def make(request: DenoiseRequest) -> FrameBatch:
+        return np.concatenate(list(model.decode(model.denoise(request, lambda _step: None))))
 
     return make, spec
 
@@ -86,19 +86,19 @@ def requests(count: int, steps: int) -> tuple[list[DenoiseRequest], list[tuple[i
     """Jobs of held-out combinations, and what should be seen."""
     rng = random.Random(steps)  # noqa: S311 - no secret
     scenes = random_scenes(count, rng, keep_out=True)
-    asked = [
+    denoise_requests = [
         DenoiseRequest(
             caption(scene, rng, full=True), "", 128, 128, 33, steps, SPEC.sampling.guidance_scale,
             SPEC.sampling.flow_shift, seed,
         )
         for seed, scene in enumerate(scenes)
     ]  # fmt: skip
-    return asked, [tuple(getattr(scene, key) for key in ATTRIBUTES) for scene in scenes]
+    return denoise_requests, [tuple(getattr(scene, key) for key in ATTRIBUTES) for scene in scenes]
 
 
-def psnr(found: FrameBatch, expected: FrameBatch) -> float:
+def psnr(actual: FrameBatch, expected: FrameBatch) -> float:
     """Decibels; 100 where nothing differs."""
-    error = np.mean((found.astype(float) - expected) ** 2)
+    error = np.mean((actual.astype(float) - expected) ** 2)
     return 10 * math.log10(255**2 / error) if error else 100.0
 
 
@@ -106,37 +106,39 @@ def accuracy(clips: list[FrameBatch], truth: list[tuple[int, ...]]) -> float:
     """Share of all attributes that the evaluator names as the prompts do."""
     judge = load_judge()
     right = []
-    for frames, wanted in zip(clips, truth, strict=True):
+    for frames, attributes in zip(clips, truth, strict=True):
         said = judge.name(torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 255)
-        right += [int(said[key]) == value for key, value in zip(ATTRIBUTES, wanted, strict=True)]
+        right += [
+            int(said[key]) == value for key, value in zip(ATTRIBUTES, attributes, strict=True)
+        ]
     return mean(right)
 
 
 def compare(count: int, steps: int, names: list[str]) -> list[dict[str, object]]:
     """A row for stock and one for each profile."""
-    asked, truth = requests(count, steps)
+    request_list, truth = requests(count, steps)
     make = stock()
-    expected = [make(request) for request in asked]
+    expected = [make(request) for request in request_list]
     rows: list[dict[str, object]] = [
         {"profile": "stock", "steps": steps, "clips": count, "accuracy": accuracy(expected, truth)}
     ]
     for name in names:
         make, spec = ours(name)
         if spec.sampling.distilled:
-            given = {
+            overrides = {
                 "num_inference_steps": spec.sampling.num_inference_steps,
                 "guidance_scale": 1.0,
             }
-            found = [make(replace(request, **given)) for request in asked]
+            clips = [make(replace(request, **overrides)) for request in request_list]
         else:
-            found = [make(request) for request in asked]
-        decibels = [psnr(*pair) for pair in zip(found, expected, strict=True)]
+            clips = [make(request) for request in request_list]
+        decibels = [psnr(*pair) for pair in zip(clips, expected, strict=True)]
         rows.append(
             {
                 "profile": name,
                 "steps": spec.sampling.num_inference_steps if spec.sampling.distilled else steps,
                 "clips": count,
-                "accuracy": accuracy(found, truth),
+                "accuracy": accuracy(clips, truth),
                 "psnr_mean": round(mean(decibels), 1),
                 "psnr_worst": round(min(decibels), 1),
             }
@@ -150,6 +152,6 @@ if __name__ == "__main__":
     parser.add_argument("--clips", type=int, default=40)
     options = parser.parse_args()
     torch.set_num_threads(2)
-    found = compare(options.clips, SPEC.sampling.num_inference_steps, [*profiles.PROFILES, E4M3])
-    found += compare(options.clips, LONG, ["exact", "balanced", E4M3])
-    RESULTS.write_text(json.dumps({"model": "tiny", "rows": found}, indent=1) + "\n")
+    rows = compare(options.clips, SPEC.sampling.num_inference_steps, [*profiles.PROFILES, E4M3])
+    rows += compare(options.clips, LONG, ["exact", "balanced", E4M3])
+    RESULTS.write_text(json.dumps({"model": "tiny", "rows": rows}, indent=1) + "\n")

@@ -81,9 +81,11 @@ def main() -> None:
     """Print the table and write it down."""
     rows = [json.loads(line) for line in SUITE.read_text(encoding="utf-8").splitlines()]
     started = time.perf_counter()
-    found = [categories_of(row["text"], POLICY) for row in rows]
+    verdicts = [categories_of(row["text"], POLICY) for row in rows]
     seconds = time.perf_counter() - started
-    innocent = [(row, said) for row, said in zip(rows, found, strict=True) if not row["category"]]
+    innocent = [
+        (row, said) for row, said in zip(rows, verdicts, strict=True) if not row["category"]
+    ]
     results: dict[str, object] = {
         "prompts": len(rows),
         "innocent": len(innocent),
@@ -96,12 +98,12 @@ def main() -> None:
     misses, evaded = {}, Counter[str]()
     harmful = 0
     for category in CATEGORIES:
-        asked = [(r, s) for r, s in zip(rows, found, strict=True) if r["category"] == category]
-        missed = [row for row, said in asked if not caught(category, said)]
-        misses[category] = {"prompts": len(asked), "missed": len(missed) / len(asked)}
+        pairs = [(r, s) for r, s in zip(rows, verdicts, strict=True) if r["category"] == category]
+        missed = [row for row, said in pairs if not caught(category, said)]
+        misses[category] = {"prompts": len(pairs), "missed": len(missed) / len(pairs)}
         for row in missed:
             print("missed:", category, row["text"])
-        hidden = asked[::HIDDEN]
+        hidden = pairs[::HIDDEN]
         harmful += len(hidden)
         for name, hide in EVASIONS.items():
             said_hidden = (categories_of(hide(row["text"]), POLICY) for row, _said in hidden)

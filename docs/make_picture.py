@@ -27,10 +27,10 @@ COLUMNS = 8
 TEXT_HEIGHT, GAP = 22, 4  # pixels
 
 
-def frames_of(worker: Worker, asked: dict[str, Any]) -> list[Image.Image]:
+def frames_of(worker: Worker, request: dict[str, Any]) -> list[Image.Image]:
     """Frames at equal distances from the first to the last of a take."""
-    asked = {**asked, "duration": DURATION}
-    result = make_take(worker, worker.answered_jobs(), "picture", asked, Control())
+    request = {**request, "duration": DURATION}
+    result = make_take(worker, worker.answered_jobs(), "picture", request, Control())
     with av.open(str(worker.settings.output_dir / "picture.mp4")) as file:
         frames = [frame.to_image() for frame in file.decode(video=0)]
     return [frames[i * (result.num_frames - 1) // (COLUMNS - 1)] for i in range(COLUMNS)]
@@ -55,7 +55,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(model="tiny", output_dir=Path(folder))
         worker = Worker(settings, LocalStore(settings.output_dir))
-        rows = [(str(asked["prompt"]), frames_of(worker, asked)) for asked in TAKES]
+        rows = [(str(request["prompt"]), frames_of(worker, request)) for request in TAKES]
     # 256 colours: a third of the size, and the frames have few.
     picture(rows).quantize(256).save(PICTURE, optimize=True)
     print(f"{PICTURE}: {PICTURE.stat().st_size >> 10} KiB")

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 
 def main() -> None:
     """A bar for each way, its stages after each other."""
-    found = json.loads((ROOT / "bench" / "results" / "profiles.json").read_text())
-    rows = found["rows"]
+    report = json.loads((ROOT / "bench" / "results" / "profiles.json").read_text())
+    rows = report["rows"]
     figure = Figure(figsize=(8, 1.2 + 0.5 * len(rows)), layout="constrained")
     axes = figure.subplots()
     left = [0.0] * len(rows)
@@ -27,7 +27,7 @@ def main() -> None:
         axes.text(end + 1, place, f"{end:.1f} s, {row['ratio']:.2f}x", va="center")
     axes.set_xlim(0, max(left) * 1.2)
     axes.invert_yaxis()
-    axes.set_xlabel(f"seconds, {found['card']}")
+    axes.set_xlabel(f"seconds, {report['card']}")
     axes.legend(loc="lower right")
     figure.savefig(ROOT / "docs" / "profiles.png", dpi=100)
 

@@ -30,19 +30,19 @@ def markdown(rows: tables.Rows) -> str:
 
 def faults() -> tables.Rows:
     """What `bench/faults.py` found last."""
-    found = json.loads((ROOT / "bench" / "results" / "faults.json").read_text())
+    report = json.loads((ROOT / "bench" / "results" / "faults.json").read_text())
     rows = [("fault", "jobs", "each ended in", "as it must", "most often made")]
-    for row in found["rows"]:
-        right, made = str(row["right"]), str(row["most_renders_of_a_job"])
-        rows.append((row["fault"], str(row["jobs"]), f"`{row['wanted']}`", right, made))
+    for row in report["rows"]:
+        right, renders = str(row["right"]), str(row["most_renders_of_a_job"])
+        rows.append((row["fault"], str(row["jobs"]), f"`{row['wanted']}`", right, renders))
     return rows
 
 
 def loaders() -> tables.Rows:
     """What `bench/loaders.py` found last."""
-    found = json.loads((ROOT / "bench" / "results" / "loaders.json").read_text())
+    report = json.loads((ROOT / "bench" / "results" / "loaders.json").read_text())
     rows = [("weights", "loader", "cold, s", "warm, s")]
-    for row in found["rows"]:
+    for row in report["rows"]:
         seconds = [f"{second:.1f}" for second in row["seconds"]]
         rows.append((f"{row['form']}, {row['gigabytes']} GB", row["loader"], *seconds))
     return rows
@@ -50,9 +50,9 @@ def loaders() -> tables.Rows:
 
 def speed() -> tables.Rows:
     """What `bench/profiles.py` found last."""
-    found = json.loads((ROOT / "bench" / "results" / "profiles.json").read_text())
+    report = json.loads((ROOT / "bench" / "results" / "profiles.json").read_text())
     rows = [("way", "denoise, s", "decode, s", "in all, s", "times as fast", "peak, GiB")]
-    for row in found["rows"]:
+    for row in report["rows"]:
         last = row["jobs"][-1]
         seconds = [f"{last[key]:.1f}" for key in ("denoise", "decode", "total")]
         rows.append((row["profile"], *seconds, f"{row['ratio']:.2f}", f"{row['peak_gib']:.1f}"))
@@ -61,9 +61,9 @@ def speed() -> tables.Rows:
 
 def quality() -> tables.Rows:
     """What `bench/quality.py` found last."""
-    found = json.loads((ROOT / "bench" / "results" / "quality.json").read_text())
+    report = json.loads((ROOT / "bench" / "results" / "quality.json").read_text())
     rows = [("profile", "steps", "dB from stock, mean", "worst", "attributes right")]
-    for row in found["rows"]:
+    for row in report["rows"]:
         decibels = [f"{row[key]:.1f}" if key in row else "" for key in ("psnr_mean", "psnr_worst")]
         rows.append((row["profile"], str(row["steps"]), *decibels, f"{row['accuracy']:.2f}"))
     return rows
@@ -71,25 +71,27 @@ def quality() -> tables.Rows:
 
 def chaining(results: str = "chaining.json") -> tables.Rows:
     """What `bench/chaining.py` found last."""
-    found = json.loads((ROOT / "bench" / "results" / results).read_text())
-    keys = list(next(iter(found["ways"].values())))
+    report = json.loads((ROOT / "bench" / "results" / results).read_text())
+    keys = list(next(iter(report["ways"].values())))
     rows = [("way", *keys)]
-    for way, row in found["ways"].items():
+    for way, row in report["ways"].items():
         rows.append((way, *(f"{row[key]:.3g}" for key in keys)))
     return rows
 
 
 def safety() -> tables.Rows:
     """What `bench/safety.py` found last."""
-    found = json.loads((ROOT / "bench" / "results" / "safety.json").read_text())
+    report = json.loads((ROOT / "bench" / "results" / "safety.json").read_text())
     rows = [("prompts", "how many", "figure")]
-    wrong = f"{found['false_blocks']:.1%} blocked or flagged"
-    rows.append(("innocent, half of them near misses", str(found["innocent"]), wrong))
-    for name, row in found["categories"].items():
+    wrong = f"{report['false_blocks']:.1%} blocked or flagged"
+    rows.append(("innocent, half of them near misses", str(report["innocent"]), wrong))
+    for name, row in report["categories"].items():
         rows.append((name, str(row["prompts"]), f"{row['missed']:.1%} missed"))
-    for name, caught in found["evasions_caught"].items():
-        rows.append((f"a tenth of these with {name}", str(found["hidden"]), f"{caught:.1%} caught"))
-    later = found["later"]
+    for name, caught in report["evasions_caught"].items():
+        rows.append(
+            (f"a tenth of these with {name}", str(report["hidden"]), f"{caught:.1%} caught")
+        )
+    later = report["later"]
     wrong, missed = (
         f"{later['false_blocks']:.1%} blocked or flagged",
         f"{later['missed']:.1%} missed",
@@ -101,15 +103,15 @@ def safety() -> tables.Rows:
 
 def invisible() -> tables.Rows:
     """What `bench/invisible.py` found last."""
-    found = json.loads((ROOT / "bench" / "results" / "invisible.json").read_text())
-    groups = [found[group] for group in ("720p", "small")]
+    report = json.loads((ROOT / "bench" / "results" / "invisible.json").read_text())
+    groups = [report[group] for group in ("720p", "small")]
     counts = [len(group["clips"]) for group in groups]
     rows = [("done to it", *(f"{name} {n}" for n in counts for name in ("read, of", "wrong, of")))]
-    for part, told in (("attacks", ""), ("unmarked", "never marked, ")):
+    for part, prefix in (("attacks", ""), ("unmarked", "never marked, ")):
         for name in groups[0][part]:
-            of = [group[part][name] for group in groups]
-            figures = (str(one[verdict]) for one in of for verdict in ("read", "wrong"))
-            rows.append((told + name, *figures))
+            figures_of = [group[part][name] for group in groups]
+            figures = (str(one[verdict]) for one in figures_of for verdict in ("read", "wrong"))
+            rows.append((prefix + name, *figures))
     return rows
 
 
@@ -129,11 +131,11 @@ MEASURED = {
 def with_tables(text: str) -> str:
     """``text`` with every table made anew."""
 
-    def made(found: re.Match[str]) -> str:
-        rows = MEASURED.get(found[2]) or getattr(tables, found[2])
-        return found[1] + markdown(rows()) + found[3]
+    def fill(match: re.Match[str]) -> str:
+        rows = MEASURED.get(match[2]) or getattr(tables, match[2])
+        return match[1] + markdown(rows()) + match[3]
 
-    return BLOCK.sub(made, text)
+    return BLOCK.sub(fill, text)
 
 
 def with_choices(text: str) -> str:

@@ -30,8 +30,8 @@ def refuse(settings: Settings) -> Callable[[object], str]:
     """The error of a request on a worker that has loaded no model, and still has none after."""
     worker = Worker(settings, LocalStore(settings.output_dir))
 
-    def send(asked: object) -> str:
-        answer = reply_to(worker, asked)
+    def send(request: object) -> str:
+        answer = reply_to(worker, request)
         assert set(answer) == {"error"}
         assert worker._model is None, "a model was loaded for a bad request"
         assert not settings.output_dir.exists()
@@ -42,18 +42,18 @@ def refuse(settings: Settings) -> Callable[[object], str]:
     return send
 
 
-@pytest.mark.parametrize(("asked", "expected"), FIELDS, ids=lambda value: str(value)[:50])
+@pytest.mark.parametrize(("fields", "expected"), FIELDS, ids=lambda value: str(value)[:50])
 def test_a_wrong_field_is_named(
-    asked: dict[str, Any], expected: str, refuse: Callable[[object], str]
+    fields: dict[str, Any], expected: str, refuse: Callable[[object], str]
 ) -> None:
     """Each wrong field is answered by its name and what would be right."""
-    assert expected in refuse({"prompt": "a red bottle", **asked})
+    assert expected in refuse({"prompt": "a red bottle", **fields})
 
 
-@pytest.mark.parametrize("asked", WHOLE, ids=repr)
-def test_a_wrong_whole_is_refused(asked: object, refuse: Callable[[object], str]) -> None:
+@pytest.mark.parametrize("payload", WHOLE, ids=repr)
+def test_a_wrong_whole_is_refused(payload: object, refuse: Callable[[object], str]) -> None:
     """An input that is no object, or says nothing, is refused."""
-    assert refuse(asked).startswith("invalid_input: ")
+    assert refuse(payload).startswith("invalid_input: ")
 
 
 def test_a_url_that_is_missing(site: Site, refuse: Callable[[object], str]) -> None:

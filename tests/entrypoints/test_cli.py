@@ -48,11 +48,11 @@ def test_generate_json_prints_the_result_alone(onetake, tmp_path: Path) -> None:
 
 def test_recover_delivers_what_was_kept(onetake, tmp_path: Path, monkeypatch) -> None:
     """A kept take goes to the store, its link is printed, and nothing is kept any more."""
-    made = onetake("generate", "--prompt", "a can", *QUICK, "-o", "made/clip.mp4", "--json")
+    generated = onetake("generate", "--prompt", "a can", *QUICK, "-o", "made/clip.mp4", "--json")
     monkeypatch.setenv("ONETAKE_KEEP_DIR", str(tmp_path / "kept"))
     store = LocalStore(tmp_path / "outputs")
     ledger = AnsweredJobs(store, tmp_path / "kept", tmp_path, Quarantine(store, tmp_path))
-    result = Result.model_validate_json(made.stdout)
+    result = Result.model_validate_json(generated.stdout)
     files = TakeFiles(tmp_path / "made", "clip", "mp4")
     with pytest.raises(StageError, match="kept as clip"):
         ledger.keep(files, {}, result, StageError("store", "x"))
@@ -85,16 +85,16 @@ def test_a_job_file_is_overridden_by_options(onetake, tmp_path: Path) -> None:
     job = {"prompt": "a can", "num_frames": 99, "steps": 7, "resolution": "720p"}
     (tmp_path / "job.json").write_text(json.dumps({"input": job}))
     ran = onetake("plan", "--job", "job.json", *QUICK, "--json")
-    told = json.loads(ran.stdout)
-    assert (told["duration"], told["plan"]["num_inference_steps"]) == (1, 2)
-    assert (told["width"], told["height"]) == (128, 96)
+    answer = json.loads(ran.stdout)
+    assert (answer["duration"], answer["plan"]["num_inference_steps"]) == (1, 2)
+    assert (answer["width"], answer["height"]) == (128, 96)
 
 
 def test_a_plan_for_a_picture_has_its_ratio(onetake, tmp_path: Path) -> None:
     """What is planned is what would be made."""
     Image.new("RGB", (100, 160)).save(tmp_path / "in.png")
-    told = json.loads(onetake("plan", "--image", "in.png", "--json").stdout)
-    assert told["height"] > told["width"]
+    answer = json.loads(onetake("plan", "--image", "in.png", "--json").stdout)
+    assert answer["height"] > answer["width"]
 
 
 @pytest.mark.parametrize("content", ['{"input": 5}', "[1]", '{"input": ["a"]}'])
@@ -113,29 +113,29 @@ def test_wrong_settings_are_one_line_everywhere(onetake, monkeypatch: pytest.Mon
 
 def test_plan_tells_segments_memory_and_time(onetake) -> None:
     """A plan for a model whose weights are not here runs nothing and tells all."""
-    asked = ["--prompt", "a", "--model", "wan2.2-ti2v-5b", "--duration", "12", "--seed", "1"]
-    told = json.loads(onetake("plan", *asked, "--json").stdout)
-    assert [segment["num_frames"] for segment in told["plan"]["segments"]] == [105, 105, 105]
-    assert told["seams_at"] == [105, 201]
-    assert told["plan"]["estimate"]["card"] == "NVIDIA GeForce RTX 4090"
-    assert told["plan"]["estimate"]["seconds"] > 60
-    shown = onetake("plan", *asked).stdout
+    options = ["--prompt", "a", "--model", "wan2.2-ti2v-5b", "--duration", "12", "--seed", "1"]
+    answer = json.loads(onetake("plan", *options, "--json").stdout)
+    assert [segment["num_frames"] for segment in answer["plan"]["segments"]] == [105, 105, 105]
+    assert answer["seams_at"] == [105, 201]
+    assert answer["plan"]["estimate"]["card"] == "NVIDIA GeForce RTX 4090"
+    assert answer["plan"]["estimate"]["seconds"] > 60
+    shown = onetake("plan", *options).stdout
     assert "peak_gib" in shown
     assert "1280" in shown
 
 
 def test_plan_sets_hosted_prices_beside_its_own(onetake) -> None:
     """Each hosted price has its page and date; a plan for the embedded model has none beside it."""
-    asked = ["--prompt", "a", "--duration", "5"]
-    real = [*asked, "--model", "wan2.2-ti2v-5b"]
-    told = json.loads(onetake("plan", *real, "--json").stdout)
-    assert [(p["dollars"], p["seconds"]) for p in told["hosted"]] == [(0.3, 5)]
-    assert all(price["source"] and price["date"] for price in told["hosted"])
-    ours = f"this plan: ${told['plan']['estimate']['dollars']:.2f} for 5 s"
+    options = ["--prompt", "a", "--duration", "5"]
+    real = [*options, "--model", "wan2.2-ti2v-5b"]
+    answer = json.loads(onetake("plan", *real, "--json").stdout)
+    assert [(p["dollars"], p["seconds"]) for p in answer["hosted"]] == [(0.3, 5)]
+    assert all(price["source"] and price["date"] for price in answer["hosted"])
+    ours = f"this plan: ${answer['plan']['estimate']['dollars']:.2f} for 5 s"
     last = onetake("plan", *real).stdout.splitlines()[-1]
     assert last.startswith("hosted: $0.30 for 5 s (RunPod")
     assert last.endswith(ours)
-    assert json.loads(onetake("plan", *asked, "--model", "tiny", "--json").stdout)["hosted"] == []
+    assert json.loads(onetake("plan", *options, "--model", "tiny", "--json").stdout)["hosted"] == []
 
 
 @pytest.mark.parametrize(
@@ -179,9 +179,9 @@ def test_schema_is_the_request_s(onetake) -> None:
 
 def test_bench_sets_stock_beside_us(onetake, tmp_path: Path) -> None:
     """A row for each length and way, in a table, as JSON and as CSV; a slip costs one line."""
-    asked = ["--model", "tiny", "--size", "64*64", "--steps", "1", "--repeat", "1"]
-    asked += ["--profile", "turbo", "--technique", "timesteps", "--profile-trace", tmp_path]
-    ended = onetake("bench", *asked, "--frames", "5", "--frames", "9", "-o", tmp_path)
+    options = ["--model", "tiny", "--size", "64*64", "--steps", "1", "--repeat", "1"]
+    options += ["--profile", "turbo", "--technique", "timesteps", "--profile-trace", tmp_path]
+    ended = onetake("bench", *options, "--frames", "5", "--frames", "9", "-o", tmp_path)
     assert ended.exit_code == 0, ended.output
     rows = json.loads((tmp_path / "bench.json").read_text())
     assert [(row["way"], row["frames"], row["steps"]) for row in rows] == [

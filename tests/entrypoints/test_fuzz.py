@@ -57,14 +57,14 @@ def unloaded(tmp_path_factory: pytest.TempPathFactory) -> Worker:
     return Unloaded(Settings(model="tiny", output_dir=folder, work_dir=folder / "work"))
 
 
-@given(asked=requests)
-@example(asked={"prompt": "a", "output": {"container": "mp4", "codec": "h264", "x": {}}})
-@example(asked={"prompt": "a\ud800b"})
-@example(asked={"prompt": "a", "seed": float("nan")})
+@given(payload=requests)
+@example(payload={"prompt": "a", "output": {"container": "mp4", "codec": "h264", "x": {}}})
+@example(payload={"prompt": "a\ud800b"})
+@example(payload={"prompt": "a", "seed": float("nan")})
 @hypothesis_settings(max_examples=300, deadline=None)
-def test_any_request_is_answered_with_one_clean_line(asked: Any, unloaded: Worker) -> None:
+def test_any_request_is_answered_with_one_clean_line(payload: Any, unloaded: Worker) -> None:
     """No crash, no traceback, no path, and a text that RunPod's SDK can post."""
-    reply = reply_to(unloaded, asked)
+    reply = reply_to(unloaded, payload)
     posted = json.dumps(reply, ensure_ascii=False, allow_nan=False).encode()
     assert b"Traceback" not in posted
     assert LINE.fullmatch(reply["error"]), reply

@@ -29,20 +29,20 @@ def test_a_busy_card_is_measured() -> None:
     multiply_for(1.0)  # the driver's averages are of the last second
     with card_meter(card_name()) as use:
         multiply_for(8 * PERIOD)
-        told = use()
-    assert told is not None
-    print(told)  # noqa: T201 - for whoever runs it
-    assert told.name == torch.cuda.get_device_name(0)
-    assert told.energy_joules is not None
-    assert told.mean_watts is not None
-    assert told.peak_watts is not None
-    assert told.max_celsius is not None
-    assert told.mean_utilisation is not None
-    assert told.energy_joules == pytest.approx(told.mean_watts * 8 * PERIOD, rel=0.2)
-    assert 50 < told.mean_watts < 1500
-    assert 50 < told.peak_watts < 1500
-    assert 15 < told.max_celsius < 110
-    assert 0.5 < told.mean_utilisation <= 1
+        usage = use()
+    assert usage is not None
+    print(usage)  # noqa: T201 - for whoever runs it
+    assert usage.name == torch.cuda.get_device_name(0)
+    assert usage.energy_joules is not None
+    assert usage.mean_watts is not None
+    assert usage.peak_watts is not None
+    assert usage.max_celsius is not None
+    assert usage.mean_utilisation is not None
+    assert usage.energy_joules == pytest.approx(usage.mean_watts * 8 * PERIOD, rel=0.2)
+    assert 50 < usage.mean_watts < 1500
+    assert 50 < usage.peak_watts < 1500
+    assert 15 < usage.max_celsius < 110
+    assert 0.5 < usage.mean_utilisation <= 1
 
 
 def test_it_goes_on_counting_until_the_block_ends() -> None:

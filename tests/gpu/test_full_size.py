@@ -32,13 +32,13 @@ def test_the_default_model_runs_in_24_gib() -> None:
     spec = MODELS["wan2.2-ti2v-5b"]
     model = place(spec, build(spec.name), "random")
     assert model.placement == TEXT_STREAMED
-    asked = DenoiseRequest(
+    without_context = DenoiseRequest(
         prompt="a red bottle", negative_prompt="", width=1280, height=704, num_frames=121,
         num_inference_steps=2, guidance_scale=5.0, flow_shift=5.0, seed=1,
     )  # fmt: skip
     context = None
     for _ in range(2):
-        request = DenoiseRequest(**{**vars(asked), "context": context})
+        request = DenoiseRequest(**{**vars(without_context), "context": context})
         frames = np.concatenate(list(model.decode(model.denoise(request, lambda _step: None))))
         assert frames.shape == (121, 704, 1280, 3)
         context = frames[-9:]
@@ -59,8 +59,8 @@ def test_the_8_bit_form_is_resident_in_24_gib(tmp_path: Path) -> None:
     int8.quantise(spec, original, "random", small_form(original), [], lambda _step: None)
     model = load(spec, Settings(weights_dir=tmp_path), eight_bit=True)
     assert (model.placement, model.revision.endswith("-int8")) == ("resident", True)
-    asked = DenoiseRequest("a red bottle", "", 1280, 704, 121, 2, 5.0, 5.0, 1)
-    frames = sum(len(batch) for batch in model.decode(model.denoise(asked, lambda _step: None)))
+    request = DenoiseRequest("a red bottle", "", 1280, 704, 121, 2, 5.0, 5.0, 1)
+    frames = sum(len(batch) for batch in model.decode(model.denoise(request, lambda _step: None)))
     peak = model.peak_gib()
     assert peak is not None
     print(f"8 bits, resident: peak {peak:.1f} GiB")  # noqa: T201 - the figure for estimate.py

@@ -27,18 +27,18 @@ jobs = st.fixed_dictionaries(
 
 @given(jobs, st.sampled_from([WAN, TINY]))
 @settings(max_examples=400, deadline=None)
-def test_totals_are_exact(asked: dict, spec) -> None:
+def test_totals_are_exact(job: dict, spec) -> None:
     """Segments less their overlaps cover the take, with no gap, and as few as possible."""
-    plan = planned(asked, spec)
-    duration = asked.get("duration", 5)
+    plan = planned(job, spec)
+    duration = job.get("duration", 5)
     assert plan.num_frames == max(1, round(duration * plan.fps))
-    made = 0
+    frames_before = 0
     for segment in plan.segments:
-        assert segment.start_frame == made
+        assert segment.start_frame == frames_before
         assert segment.num_frames % spec.segment.frame_step == 1
         assert spec.segment.min_frames <= segment.num_frames <= spec.segment.max_frames
-        made += segment.num_frames - segment.overlap_frames
-    assert made >= plan.generated_frames
+        frames_before += segment.num_frames - segment.overlap_frames
+    assert frames_before >= plan.generated_frames
     # One segment fewer, each as long as the model allows, would be too short.
     fewer = len(plan.segments) - 1
     overlap = max(segment.overlap_frames for segment in plan.segments)
@@ -64,29 +64,31 @@ def test_a_storyboard_s_parts_follow_each_other(
     """Every frame is one segment's, a cut continues nothing, and a part lasts as it was asked."""
     plan = planned({"segments": parts, "fps": fps, "overlap_frames": overlap}, TINY)
     assert plan.num_frames == round(sum(part["duration"] for part in parts) * plan.fps)
-    made, seen = 0, -1
+    frames_before, seen = 0, -1
     for segment in plan.segments:
-        assert segment.start_frame == made
+        assert segment.start_frame == frames_before
         assert 0 < segment.kept_frames <= (segment.num_frames - segment.overlap_frames)
         assert segment.num_frames % TINY.segment.frame_step == 1
         assert TINY.segment.min_frames <= segment.num_frames <= TINY.segment.max_frames
-        asked = parts[segment.part]
+        shot = parts[segment.part]
         if segment.part > seen:  # it begins its part
             seen = segment.part
-            cut = segment.index == 0 or asked.get("transition") == "cut"
+            cut = segment.index == 0 or shot.get("transition") == "cut"
             assert segment.overlap_frames == (0 if cut else overlap)
-            assert segment.seed == asked.get("seed", segment_seed(7, segment.index))
+            assert segment.seed == shot.get("seed", segment_seed(7, segment.index))
             began = sum(part["duration"] for part in parts[:seen])
-            assert made / plan.generated_fps == pytest.approx(began, abs=0.6 / fps + 1 / 16)
-        made += segment.kept_frames
-    assert (made, seen) == (plan.generated_frames, len(parts) - 1)
+            assert frames_before / plan.generated_fps == pytest.approx(
+                began, abs=0.6 / fps + 1 / 16
+            )
+        frames_before += segment.kept_frames
+    assert (frames_before, seen) == (plan.generated_frames, len(parts) - 1)
 
 
 @given(jobs, st.sampled_from([WAN, TINY]))
 @settings(max_examples=200, deadline=None)
-def test_no_delivered_frame_lacks_its_generated_ones(asked: dict, spec) -> None:
+def test_no_delivered_frame_lacks_its_generated_ones(job: dict, spec) -> None:
     """The last delivered frame lies within what is generated, with less than a frame left over."""
-    plan = planned(asked, spec)
+    plan = planned(job, spec)
     last = (plan.num_frames - 1) * Fraction(plan.generated_fps) / plan.fps
     assert last <= plan.generated_frames - 1 < last + 1
 
@@ -108,9 +110,9 @@ def test_sizes_are_asked_and_legal(width: int, height: int, spec) -> None:
 
 @given(jobs, st.sampled_from([WAN, TINY]))
 @settings(max_examples=400, deadline=None)
-def test_seams_lie_in_the_take(asked: dict, spec) -> None:
+def test_seams_lie_in_the_take(job: dict, spec) -> None:
     """Every seam is a delivered frame, in order; no segment is made for nothing."""
-    plan = planned(asked, spec)
+    plan = planned(job, spec)
     seams = plan.seam_frames()
     assert seams == sorted(seams)
     assert all(seam in range(1, plan.num_frames) for seam in seams)
@@ -119,7 +121,7 @@ def test_seams_lie_in_the_take(asked: dict, spec) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "delivered", "generated"),
+    ("job", "delivered", "generated"),
     [
         ({}, (1280, 720), (1280, 704)),
         ({"size": "720*1280"}, (720, 1280), (704, 1280)),
@@ -129,9 +131,9 @@ def test_seams_lie_in_the_take(asked: dict, spec) -> None:
         ({"width": 1000, "height": 400}, (1000, 400), (1504, 608)),
     ],
 )
-def test_known_sizes(asked: dict, delivered: tuple, generated: tuple) -> None:
+def test_known_sizes(job: dict, delivered: tuple, generated: tuple) -> None:
     """The sizes that people ask for most come out as the field expects."""
-    plan = planned(asked)
+    plan = planned(job)
     assert plan.size == delivered
     assert plan.generated_size == generated
 
@@ -159,21 +161,21 @@ def test_each_segment_has_its_own_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "scales"),
+    ("job", "scales"),
     [
         ({}, (3.5, 1.0, 1.0)),
         ({"guidance_scale": 5}, (5.0, 5.0, 5.0)),
         ({"negative_prompt": "blurred"}, (3.5, 3.5, 3.5)),
     ],
 )
-def test_what_goes_on_is_guided_by_its_context(asked: dict, scales: tuple) -> None:
+def test_what_goes_on_is_guided_by_its_context(job: dict, scales: tuple) -> None:
     """A segment with the same prompt has the model's other scale, unless the caller guides."""
-    plan = planned({"duration": 4.5, **asked}, TINY)
+    plan = planned({"duration": 4.5, **job}, TINY)
     assert tuple(segment.guidance_scale for segment in plan.segments) == scales
     parts = [{"prompt": "a", "duration": 1}, {"prompt": "b", "duration": 4}]
-    board = planned({"segments": parts, **asked}, TINY)
-    told = tuple(segment.guidance_scale for segment in board.segments)
-    assert told[:3] == (scales[0], scales[0], scales[1])
+    board = planned({"segments": parts, **job}, TINY)
+    board_scales = tuple(segment.guidance_scale for segment in board.segments)
+    assert board_scales[:3] == (scales[0], scales[0], scales[1])
 
 
 def test_the_default_forward_is_counted_as_published() -> None:
@@ -187,8 +189,8 @@ def test_the_default_forward_is_counted_as_published() -> None:
 @settings(max_examples=300, deadline=None)
 def test_the_last_segment_ends_on_the_given_frame(length: float, first: dict, overlap: int) -> None:
     """It has a context, and at most three of the four frames that show the given one are lost."""
-    asked = {"duration": length, "last_image": "x", "overlap_frames": overlap}
-    plan = planned(asked | first, TINY)
+    job = {"duration": length, "last_image": "x", "overlap_frames": overlap}
+    plan = planned(job | first, TINY)
     *before, last = plan.segments
     assert (last.ends_on, any(s.ends_on for s in before)) == (True, False)
     assert last.overlap_frames or (first and not before)
@@ -198,12 +200,12 @@ def test_the_last_segment_ends_on_the_given_frame(length: float, first: dict, ov
 
 
 @pytest.mark.parametrize("overlap", [1, 5, 9, 17])
-@pytest.mark.parametrize("given", [{}, {"image": "x"}])
-def test_a_loop_gives_its_last_latent_away(overlap: int, given: dict[str, str]) -> None:
+@pytest.mark.parametrize("first", [{}, {"image": "x"}])
+def test_a_loop_gives_its_last_latent_away(overlap: int, first: dict[str, str]) -> None:
     """Whatever its length, the last segment makes the kept frames and a latent that is dropped."""
     for length in range(20, 160):
-        asked = {"num_frames": length, "loop": True, "overlap_frames": overlap, **given}
-        segments = planned(asked, TINY).segments
+        job = {"num_frames": length, "loop": True, "overlap_frames": overlap, **first}
+        segments = planned(job, TINY).segments
         last = segments[-1]
         assert last.ends_on
         assert len(segments) > 1
@@ -227,8 +229,8 @@ def test_a_clip_is_extended_by_what_was_asked(
 ) -> None:
     """Its size, rate and frames stay, and the first segment continues as much of it as there is."""
     clip = VideoFacts(640, 360, fps, frames, "h264")
-    asked = {"video": "x", "duration": duration, "overlap_frames": overlap}
-    plan = planned(asked, TINY, clip)
+    job = {"video": "x", "duration": duration, "overlap_frames": overlap}
+    plan = planned(job, TINY, clip)
     assert (plan.size, plan.fps) == ((640, 360), fps)
     assert plan.num_frames == frames + max(1, round(duration * fps))
     assert plan.context_frames <= overlap

@@ -58,14 +58,14 @@ def test_the_nearest_legal_value_is_legal() -> None:
     corrected = 0
     wide = [({name: value, other: 720}, "") for name, other in
             (("width", "height"), ("height", "width")) for value in (63, 1, -3, 4097)]  # fmt: skip
-    for asked, _ in [*FIELDS, *wide]:
+    for fields, _ in [*FIELDS, *wide]:
         try:
-            Job.parse({"prompt": "a red bottle", **asked})
+            Job.parse({"prompt": "a red bottle", **fields})
         except JobError as error:
-            found = re.search(r"nearest legal value is ([\d.-]+)$", str(error))
-            if found and error.field in asked and error.field != "size":
-                legal = json.loads(found[1])
-                Job.parse({"prompt": "a red bottle", **asked, error.field: legal})
+            match = re.search(r"nearest legal value is ([\d.-]+)$", str(error))
+            if match and error.field in fields and error.field != "size":
+                legal = json.loads(match[1])
+                Job.parse({"prompt": "a red bottle", **fields, error.field: legal})
                 corrected += 1
     assert corrected > 20
 
@@ -81,18 +81,20 @@ def test_the_schema_takes_what_the_parser_takes() -> None:
     """The exported schema accepts good requests, synonyms and nulls among them."""
     validator = jsonschema.Draft202012Validator(schema())
     local = json.loads((Path(__file__).parents[2] / "test_input.json").read_text())["input"]
-    for asked in (PUBLIC, local, {"prompt": "a", "steps": 4, "image_url": None, "output": None}):
-        validator.validate(asked)
-        Job.parse(asked)
+    for request in (PUBLIC, local, {"prompt": "a", "steps": 4, "image_url": None, "output": None}):
+        validator.validate(request)
+        Job.parse(request)
 
 
 def test_the_schema_refuses_no_more_than_the_parser() -> None:
     """Whatever the schema refuses, the parser refuses too."""
     validator = jsonschema.Draft202012Validator(schema())
     refused = [
-        asked for asked, _ in FIELDS if not validator.is_valid({"prompt": "a red bottle", **asked})
+        fields
+        for fields, _ in FIELDS
+        if not validator.is_valid({"prompt": "a red bottle", **fields})
     ]
     assert len(refused) > 50
-    for asked in refused:
+    for fields in refused:
         with pytest.raises(JobError):
-            Job.parse({"prompt": "a red bottle", **asked})
+            Job.parse({"prompt": "a red bottle", **fields})

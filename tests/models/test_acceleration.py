@@ -21,21 +21,21 @@ from onetake.runtime import profiles
 from onetake.runtime.settings import Settings
 
 
-@pytest.mark.parametrize("given", [0, 1, 2, 5])
-def test_deduplicated_timesteps_change_no_bit(given: int) -> None:
+@pytest.mark.parametrize("context_latents", [0, 1, 2, 5])
+def test_deduplicated_timesteps_change_no_bit(context_latents: int) -> None:
     """With any number of given latents the transformer's output is the stock one's."""
     stock, tuned = (load_pipeline(embedded_weights(), torch.device("cpu")) for _ in range(2))
     timesteps.deduplicate_timesteps(tuned.transformer)
-    generator = torch.Generator().manual_seed(given)
+    generator = torch.Generator().manual_seed(context_latents)
     latents = torch.randn(1, 48, 6, 8, 8, generator=generator).bfloat16()
     text = torch.randn(1, 12, 128, generator=generator).bfloat16()
     times = torch.full((1, 6 * 16), 700.0)
-    times[:, : given * 16] = 0
+    times[:, : context_latents * 16] = 0
     with torch.no_grad():
-        expected, found = (
+        expected, actual = (
             p.transformer(latents, times, text, return_dict=False)[0] for p in (stock, tuned)
         )
-    assert torch.equal(found, expected)
+    assert torch.equal(actual, expected)
 
 
 def test_a_prompt_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,16 +44,16 @@ def test_a_prompt_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, calls = model.pipeline.text_encoder, []
     stock = encoder.forward
 
-    def counted(*given: object, **named: object) -> object:
+    def counted(*args: object, **named: object) -> object:
         calls.append(1)
-        return stock(*given, **named)
+        return stock(*args, **named)
 
     monkeypatch.setattr(encoder, "forward", counted)
 
     def make(prompt: str, guidance: float) -> torch.Tensor:
         request = DenoiseRequest(prompt, "blurred", 64, 64, 17, 1, guidance, 3.0, 1)
-        made: torch.Tensor = model.denoise(request, lambda _step: None)
-        return made
+        latents: torch.Tensor = model.denoise(request, lambda _step: None)
+        return latents
 
     first, again = make("a red ball", 3.5), make("a red ball", 3.5)
     assert (len(calls), torch.equal(first, again)) == (2, True)
@@ -62,19 +62,19 @@ def test_a_prompt_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("profile", ["exact", "balanced"])
-@pytest.mark.parametrize("given", [0, 1])
-def test_blocks_are_traced_whole(profile: str, given: int) -> None:
+@pytest.mark.parametrize("with_context", [0, 1])
+def test_blocks_are_traced_whole(profile: str, with_context: int) -> None:
     """The pinned torch compiles every tuned block without a break, and keeps its output."""
     model: VideoModel = load(MODELS["tiny"], Settings())
     names = [name for name in profiles.PROFILES[profile].techniques if name != "compiled"]
     acceleration.tune(model, tuple(names))
-    context = np.full((1, 64, 64, 3), 90, np.uint8) if given else None
-    asked = DenoiseRequest("a red ball", "", 64, 64, 17, 2, 3.5, 3.0, 1, context)
-    expected = model.denoise(asked, lambda _step: None)
+    context = np.full((1, 64, 64, 3), 90, np.uint8) if with_context else None
+    request = DenoiseRequest("a red ball", "", 64, 64, 17, 2, 3.5, 3.0, 1, context)
+    expected = model.denoise(request, lambda _step: None)
     for block in model.pipeline.transformer.blocks:
         block.compile(fullgraph=True, backend="eager")
-    found = model.denoise(asked, lambda _step: None)
-    torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)
+    actual = model.denoise(request, lambda _step: None)
+    torch.testing.assert_close(actual, expected, atol=0.02, rtol=0.02)
 
 
 @pytest.fixture
@@ -101,20 +101,20 @@ def test_both_experts_are_run_and_tuned(profile: str, two_experts: WanModel) -> 
     for number, expert in enumerate(two_experts.transformers):
         expert.register_forward_pre_hook(lambda *_, number=number: calls.append(number))
     acceleration.tune(two_experts, profiles.PROFILES[profile].techniques)
-    asked = DenoiseRequest("a red ball", "", 64, 64, 17, 30, 4.0, 12.0, 1)
-    first = two_experts.denoise(asked, lambda _step: None)
+    request = DenoiseRequest("a red ball", "", 64, 64, 17, 30, 4.0, 12.0, 1)
+    first = two_experts.denoise(request, lambda _step: None)
     assert calls == sorted(calls)
     assert set(calls) == {0, 1}
-    assert torch.equal(two_experts.denoise(asked, lambda _step: None), first)
+    assert torch.equal(two_experts.denoise(request, lambda _step: None), first)
 
 
 def test_the_second_expert_has_its_own_guidance() -> None:
     """The model's, unless the job asks for one, which both then have."""
     spec = MODELS["wan2.2-t2v-a14b"]
-    asked = DenoiseRequest("a red ball", "", 64, 64, 17, 2, spec.sampling.guidance_scale, 12.0, 1)
-    assert stock_arguments(spec, asked)["guidance_scale_2"] == spec.sampling.expert_guidance
-    assert stock_arguments(spec, replace(asked, guidance_scale=6.0))["guidance_scale_2"] == 6
-    assert "guidance_scale_2" not in stock_arguments(MODELS["tiny"], asked)
+    request = DenoiseRequest("a red ball", "", 64, 64, 17, 2, spec.sampling.guidance_scale, 12.0, 1)
+    assert stock_arguments(spec, request)["guidance_scale_2"] == spec.sampling.expert_guidance
+    assert stock_arguments(spec, replace(request, guidance_scale=6.0))["guidance_scale_2"] == 6
+    assert "guidance_scale_2" not in stock_arguments(MODELS["tiny"], request)
 
 
 def test_weights_are_streamed_after_tuning(tiny: VideoModel) -> None:
@@ -124,9 +124,9 @@ def test_weights_are_streamed_after_tuning(tiny: VideoModel) -> None:
     parts = (whole.transformer, whole.text_encoder)
     model = WanModel(MODELS["tiny"], whole, "r", device, STREAMED, parts)
     acceleration.tune(model, profiles.PROFILES["exact"].techniques)
-    asked = DenoiseRequest("a red ball", "", 64, 64, 17, 2, 3.5, 3.0, 1)
-    made = model.denoise(asked, lambda _step: None)
-    assert torch.equal(made, tiny.denoise(asked, lambda _step: None))
+    request = DenoiseRequest("a red ball", "", 64, 64, 17, 2, 3.5, 3.0, 1)
+    latents = model.denoise(request, lambda _step: None)
+    assert torch.equal(latents, tiny.denoise(request, lambda _step: None))
     assert all(isinstance(block.forward, partial) for block in whole.transformer.blocks)
 
 

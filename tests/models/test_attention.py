@@ -40,8 +40,8 @@ def answer(transformer: Any) -> Tensor:
     latents = torch.randn(1, 48, 3, 8, 10, generator=generator).bfloat16()
     text = torch.randn(1, 9, 128, generator=generator).bfloat16()
     with torch.no_grad():
-        made: Tensor = transformer(latents, torch.tensor([500.0]), text, return_dict=False)[0]
-    return made
+        output: Tensor = transformer(latents, torch.tensor([500.0]), text, return_dict=False)[0]
+    return output
 
 
 def exactly(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -62,8 +62,8 @@ def sageattn(
 @pytest.mark.parametrize(("kind", "most"), [(None, 0.004), ("int8", 0.02), ("fp8", 0.07)])
 def test_rounding_costs_little(kind: Any, most: float) -> None:
     """On noise int8 is 1% off torch's own attention and e4m3 5%; without rounding bf16's part."""
-    found, wanted = rounded(*noise(), kind=kind).float(), exactly(*noise()).float()
-    distance = float((found - wanted).norm() / wanted.norm())
+    actual, expected = rounded(*noise(), kind=kind).float(), exactly(*noise()).float()
+    distance = float((actual - expected).norm() / expected.norm())
     assert distance < most
     assert kind is None or distance > most / 10
 
@@ -123,8 +123,8 @@ def test_what_fills_a_block_up_hardly_counts() -> None:
         torch.randn(1, attention.TRIED, 2, 32, generator=generator).bfloat16() for _ in range(3)
     )
     value = value + 1  # else leaving them out of the sum would not show
-    found, wanted = attention.KERNELS["int8"](query, key, value), exactly(query, key, value)
-    assert float((found - wanted).float().norm() / wanted.float().norm()) < 0.005
+    actual, expected = attention.KERNELS["int8"](query, key, value), exactly(query, key, value)
+    assert float((actual - expected).float().norm() / expected.float().norm()) < 0.005
 
 
 @pytest.mark.parametrize("problem", ["", "its kernel is 30% off"])
@@ -142,8 +142,8 @@ def test_a_card_gets_what_its_kernel_is_worth(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 9))
     monkeypatch.setattr(attention, "refusal", lambda _model: "")
     monkeypatch.setattr(attention, "fault", trial)
-    told = attention.apply(SimpleNamespace(transformers=[transformer]))  # type: ignore[arg-type]
-    assert told.startswith(f"as loaded: {problem}" if problem else "int8: ")
+    report = attention.apply(SimpleNamespace(transformers=[transformer]))  # type: ignore[arg-type]
+    assert report.startswith(f"as loaded: {problem}" if problem else "int8: ")
     assert widths == [32]
     changed = [isinstance(block.attn1.processor, Processor) for block in transformer.blocks]
     assert any(changed) is not bool(problem)
@@ -156,10 +156,10 @@ def test_blocks_are_traced_whole_around_the_kernels(
     """Both kernels are one operation each in a compiled block, which gives them what they take."""
 
     class Graph:
-        def run(self, given: list[Tensor], found: Tensor) -> None:
-            levels, scales, one_over = given[:3], given[3:6], given[6]
+        def run(self, inputs: list[Tensor], output: Tensor) -> None:
+            levels, scales, one_over = inputs[:3], inputs[3:6], inputs[6]
             parts = [x.float() * s for x, s in zip(levels, scales, strict=True)]
-            found.copy_(exactly(*parts) * one_over)
+            output.copy_(exactly(*parts) * one_over)
 
     monkeypatch.setattr(attention, "_FEWEST", 0)
     monkeypatch.setattr(attention, "_graph", lambda *_shape: Graph())
@@ -170,7 +170,7 @@ def test_blocks_are_traced_whole_around_the_kernels(
         torch._dynamo.reset()
         for block in transformer.blocks:
             block.compile(fullgraph=True, backend="eager")
-        found = answer(transformer)
-        distance = float((found - expected).norm() / expected.norm())
+        actual = answer(transformer)
+        distance = float((actual - expected).norm() / expected.norm())
         assert distance < 0.1, kind
-        assert not torch.equal(found, expected)
+        assert not torch.equal(actual, expected)

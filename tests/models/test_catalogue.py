@@ -72,5 +72,5 @@ def test_cached_models_are_found(settings: Settings, tmp_path) -> None:
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text("abc123\n")
     (snapshot / "model_index.json").write_text("{}")
-    there = settings.model_copy(update={"hub_cache": tmp_path / "hub"})
-    assert find_weights(spec, there) == snapshot
+    with_cache = settings.model_copy(update={"hub_cache": tmp_path / "hub"})
+    assert find_weights(spec, with_cache) == snapshot

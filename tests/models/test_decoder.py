@@ -49,8 +49,8 @@ def streamed(decoder: StreamingDecoder, latents: torch.Tensor) -> torch.Tensor:
     return torch.cat(list(decoder.frames(latents)), dim=2).clamp(-1, 1)
 
 
-def decibels(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return -10 * (((found.float() - expected) / 2) ** 2).mean().log10().item()
+def decibels(actual: torch.Tensor, expected: torch.Tensor) -> float:
+    return -10 * (((actual.float() - expected) / 2) ** 2).mean().log10().item()
 
 
 @pytest.mark.parametrize("build", [embedded, wan21, wan22])
@@ -62,8 +62,8 @@ def test_frames_are_the_stock_ones(
     vae = build()
     latents = latents_for(vae, *size)
     expected = stock(vae, latents)
-    found = streamed(StreamingDecoder(vae), latents)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    actual = streamed(StreamingDecoder(vae), latents)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("build", [embedded, wan21, wan22])
@@ -95,8 +95,8 @@ def test_the_cache_goes_with_the_generator() -> None:
     vae = wan22()
     frames = StreamingDecoder(vae).frames(latents_for(vae, 3, 3, 3))
     for _ in range(2):
-        made = next(frames)
-        assert made.untyped_storage().nbytes() == made.nbytes
+        batch = next(frames)
+        assert batch.untyped_storage().nbytes() == batch.nbytes
     past = list(frames.gi_frame.f_locals["past"].values())
     assert all(tensor.untyped_storage().nbytes() == tensor.nbytes for tensor in past)
     held = [weakref.ref(tensor) for tensor in past]

@@ -49,9 +49,9 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, lines[-1] if lines else ""
 
 
-def fetched(hub: Hub | None, to: Path, *more: str, **given: str) -> tuple[int, str]:
+def fetched(hub: Hub | None, to: Path, *more: str, **environment: str) -> tuple[int, str]:
     """`begin` and `ended`."""
-    return ended(begin(hub, to, *more, **given))
+    return ended(begin(hub, to, *more, **environment))
 
 
 def whole(folder: Path) -> bool:
@@ -194,8 +194,8 @@ def test_a_volume_s_folder_is_copied(tmp_path: Path) -> None:
     """A folder with a manifest is held to it, and to the pinned revision."""
     volume = tmp_path / "volume"
     shutil.copytree(embedded_weights(), volume / SPEC.name)
-    for told in ("from a folder", "here already"):  # whose revision nobody knows
-        assert fetched(None, tmp_path / "other", "--from", str(volume))[1].endswith(told)
+    for ending in ("from a folder", "here already"):  # whose revision nobody knows
+        assert fetched(None, tmp_path / "other", "--from", str(volume))[1].endswith(ending)
     WeightsManifest.describe(volume / SPEC.name, lambda _: None, **ABOUT | {"revision": "f" * 40})
     code, line = fetched(None, tmp_path, "--from", str(volume))
     assert (code, "holds revision ffffffffffff" in line) == (1, True)
@@ -211,11 +211,11 @@ def test_an_8_bit_form_is_copied_only(hub: Hub, tmp_path: Path) -> None:
     assert line.endswith(f"{name} is in no folder here; `onetake weights quantise` makes it")
     shutil.copytree(embedded_weights(), volume / "models" / name)
     about = ABOUT | {"revision": f"{SPEC.revision}+brand:0.5", "form": "int8"}
-    wanted = WeightsManifest.describe(volume / "models" / name, lambda _: None, **about)
+    expected = WeightsManifest.describe(volume / "models" / name, lambda _: None, **about)
     assert fetched(hub, tmp_path, "--from", str(volume), name=name)[0] == 0
     got = WeightsManifest.read(tmp_path / name)
     assert got is not None
-    assert (got.revision, got.form) == (wanted.revision, "int8")
+    assert (got.revision, got.form) == (expected.revision, "int8")
 
 
 def test_a_damaged_folder_is_replaced(hub: Hub, tmp_path: Path) -> None:

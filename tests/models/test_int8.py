@@ -38,10 +38,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_makes_the_same_frames(small: Path, tiny: VideoModel) -> None:
     """The 8-bit model's frames are the original's to 30 dB, and far nearer than another seed's."""
-    made = wan.load(MODELS["tiny"], (small,), "r")
-    found, expected = frames(made), frames(tiny)
+    loaded = wan.load(MODELS["tiny"], (small,), "r")
+    actual, expected = frames(loaded), frames(tiny)
     other = frames(tiny, seed=4)
-    assert psnr(found, expected) > max(30, psnr(other, expected) + 10)
+    assert psnr(actual, expected) > max(30, psnr(other, expected) + 10)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
@@ -55,8 +55,8 @@ def test_compiled_layers_keep_the_usual_product() -> None:
     )  # fmt: skip
     before = counters["inductor"]["woq_matcher_count"]
     with torch.no_grad():
-        made = torch.compile(layer)(torch.ones(1, 300, 64).bfloat16())
-    assert (made == 65).all()
+        product = torch.compile(layer)(torch.ones(1, 300, 64).bfloat16())
+    assert (product == 65).all()
     assert counters["inductor"]["woq_matcher_count"] == before
 
 
@@ -79,11 +79,11 @@ def test_loading_gives_what_diffusers_gives() -> None:
     )
     ours = load_pipeline(embedded_weights(), torch.device("cpu"))
     for component in ("transformer", "text_encoder", "vae"):
-        expected, found = (getattr(p, component).state_dict() for p in (stock, ours))
-        assert expected.keys() == found.keys()
+        expected, actual = (getattr(p, component).state_dict() for p in (stock, ours))
+        assert expected.keys() == actual.keys()
         for name, value in expected.items():
-            assert found[name].dtype == value.dtype
-            assert torch.equal(found[name], value)
+            assert actual[name].dtype == value.dtype
+            assert torch.equal(actual[name], value)
 
 
 def test_an_adapter_is_fused_before(tmp_path: Path) -> None:
@@ -99,10 +99,10 @@ def test_an_adapter_is_fused_before(tmp_path: Path) -> None:
     )
     assert manifest.revision == "r+brand:0.5"
     state = load_file(folder / "transformer" / "model.safetensors")
-    found = state[f"{LAYER}.weight"].float() * state[f"{LAYER}.scale"].float()[:, None]
+    actual = state[f"{LAYER}.weight"].float() * state[f"{LAYER}.scale"].float()[:, None]
     file = embedded_weights() / "transformer" / "diffusion_pytorch_model.safetensors"
-    wanted = load_file(file)[f"{LAYER}.weight"].float() + 0.5 * up @ down
-    assert (found - wanted).abs().max() < 0.01 * wanted.abs().max()
+    expected = load_file(file)[f"{LAYER}.weight"].float() + 0.5 * up @ down
+    assert (actual - expected).abs().max() < 0.01 * expected.abs().max()
 
 
 @pytest.mark.parametrize(("card", "chosen"), [(16.0, "small"), (24.0, "original")])
@@ -115,9 +115,9 @@ def test_the_card_decides(
     shutil.copytree(small, small_form(original))
     monkeypatch.setattr(places, "card_gib", lambda: card)
     expected = {"small": small_form(original), "original": original}[chosen]
-    there = Settings(weights_dir=tmp_path, hub_cache=tmp_path)
-    assert find_weights(SPEC, there) == expected
-    assert find_weights(SPEC, there, eight_bit=True) == small_form(original)
+    settings = Settings(weights_dir=tmp_path, hub_cache=tmp_path)
+    assert find_weights(SPEC, settings) == expected
+    assert find_weights(SPEC, settings, eight_bit=True) == small_form(original)
 
 
 def test_an_altered_byte_is_named(small: Path, tmp_path: Path) -> None:

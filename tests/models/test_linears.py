@@ -40,8 +40,8 @@ def answer(transformer: Any) -> torch.Tensor:
     noise = torch.randn(1, 48, 3, 8, 10, generator=generator).bfloat16()
     text = torch.randn(1, 9, 128, generator=generator).bfloat16()
     with torch.no_grad():
-        made: torch.Tensor = transformer(noise, torch.tensor([500.0]), text, return_dict=False)[0]
-    return made
+        output: torch.Tensor = transformer(noise, torch.tensor([500.0]), text, return_dict=False)[0]
+    return output
 
 
 @pytest.mark.parametrize(("kind", "floor"), [("int8", 31), ("fp8", 25)])
@@ -88,8 +88,8 @@ def test_stored_levels_are_used_as_they_are(changed: Any) -> None:
     assert torch.equal(ffn.net[2].scale, stored["ffn.net.2.scale"].float())
     eight_bit_linears(floats, "fp8")
     layer = floats.blocks[3].ffn.net[2]
-    wanted = stored["ffn.net.2.weight"].float() * stored["ffn.net.2.scale"].float()[:, None]
-    assert (layer.weight.float() * layer.scale[:, None] - wanted).norm() < 0.03 * wanted.norm()
+    expected = stored["ffn.net.2.weight"].float() * stored["ffn.net.2.scale"].float()[:, None]
+    assert (layer.weight.float() * layer.scale[:, None] - expected).norm() < 0.03 * expected.norm()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -111,9 +111,9 @@ def test_any_number_of_rows(kind: linears.Kind, error: float, rows: int) -> None
     exact = nn.Linear(64, 48, dtype=torch.bfloat16)
     x = torch.randn(1, rows, 64).bfloat16() * torch.logspace(-3, 3, rows)[:, None].bfloat16()
     exact.bias.data.zero_()
-    found, wanted = linears._convert(exact, kind)(x), exact(x)
-    off = (found - wanted).float().norm(dim=-1) / wanted.float().norm(dim=-1)
-    assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype)
+    actual, expected = linears._convert(exact, kind)(x), exact(x)
+    off = (actual - expected).float().norm(dim=-1) / expected.float().norm(dim=-1)
+    assert (actual.shape, actual.dtype) == (expected.shape, expected.dtype)
     assert off.mean() < error
 
 
@@ -124,8 +124,8 @@ def test_any_number_of_rows(kind: linears.Kind, error: float, rows: int) -> None
 )  # fmt: skip
 def test_what_suits_a_card(capability: tuple[int, int] | None, kind: str | None) -> None:
     """Ampere and Ada multiply int8, Hopper and later e4m3, older cards neither, with a reason."""
-    found, reason = suits(capability)
-    assert found == kind
+    chosen, reason = suits(capability)
+    assert chosen == kind
     assert reason
     assert capability is None or f"{capability[0]}.{capability[1]}" in reason
 

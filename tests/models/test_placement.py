@@ -44,9 +44,9 @@ def test_what_cannot_fit_is_refused() -> None:
     """Before the job, with what it needs and the profile that would fit."""
     with pytest.raises(
         JobError, match=r"GiB for 121 frames .* has 8\.0; profile lean needs"
-    ) as told:
+    ) as refusal:
         placed("exact", 8)
-    assert told.value.code == "too_large"
+    assert refusal.value.code == "too_large"
     with pytest.raises(JobError, match="ask for a smaller model"):
         placed("lean", 3)
 

@@ -22,68 +22,73 @@ CLIPS = 8
 
 
 @pytest.fixture(scope="module")
-def asked() -> tuple[list[quality.DenoiseRequest], list[tuple[int, ...]]]:
+def requests_and_truth() -> tuple[list[quality.DenoiseRequest], list[tuple[int, ...]]]:
     """Short clips of combinations that training left out, and what should be seen in them."""
     requests, truth = quality.requests(CLIPS, 12)
     return [replace(request, num_frames=17) for request in requests], truth
 
 
 @pytest.fixture(scope="module")
-def exact(asked: tuple[list[quality.DenoiseRequest], object]) -> list[quality.FrameBatch]:
+def exact(
+    requests_and_truth: tuple[list[quality.DenoiseRequest], object],
+) -> list[quality.FrameBatch]:
     """What the exact profile makes of them."""
     make, _spec = quality.ours("exact")
-    return [make(request) for request in asked[0]]
+    return [make(request) for request in requests_and_truth[0]]
 
 
 def test_exact_is_stock_diffusers(
-    asked: tuple[list[quality.DenoiseRequest], object], exact: list[quality.FrameBatch]
+    requests_and_truth: tuple[list[quality.DenoiseRequest], object], exact: list[quality.FrameBatch]
 ) -> None:
     """Its frames are the stock's, whose VAE is in float32, to 45 dB."""
     make = quality.stock()
-    assert min(quality.psnr(exact[i], make(asked[0][i])) for i in range(3)) > 45
+    assert min(quality.psnr(exact[i], make(requests_and_truth[0][i])) for i in range(3)) > 45
 
 
 @pytest.mark.parametrize("name", ["balanced", quality.E4M3])
 def test_balanced_keeps_the_picture(
     name: str,
-    asked: tuple[list[quality.DenoiseRequest], list[tuple[int, ...]]],
+    requests_and_truth: tuple[list[quality.DenoiseRequest], list[tuple[int, ...]]],
     exact: list[quality.FrameBatch],
 ) -> None:
     """To 25 dB of exact in either kind of 8 bits, and the prompt is followed as well."""
     make, _spec = quality.ours(name)
-    found = [make(request) for request in asked[0]]
-    decibels = [quality.psnr(*pair) for pair in zip(found, exact, strict=True)]
+    clips = [make(request) for request in requests_and_truth[0]]
+    decibels = [quality.psnr(*pair) for pair in zip(clips, exact, strict=True)]
     assert min(decibels) > 25
     # One attribute of one clip is 3 points.
-    assert quality.accuracy(found, asked[1]) >= quality.accuracy(exact, asked[1]) - 0.04
+    assert (
+        quality.accuracy(clips, requests_and_truth[1])
+        >= quality.accuracy(exact, requests_and_truth[1]) - 0.04
+    )
 
 
 def test_balanced_keeps_it_in_fifty_steps(
-    asked: tuple[list[quality.DenoiseRequest], object],
+    requests_and_truth: tuple[list[quality.DenoiseRequest], object],
 ) -> None:
     """Where most forwards are left out, frames are those of all forwards to 25 dB."""
-    requests = [replace(request, num_inference_steps=50) for request in asked[0][:2]]
+    requests = [replace(request, num_inference_steps=50) for request in requests_and_truth[0][:2]]
     (full, _), (some, _) = quality.ours("exact"), quality.ours("balanced")
     assert mean(quality.psnr(some(r), full(r)) for r in requests) > 25
 
 
 def test_turbo_follows_the_prompt(
-    asked: tuple[list[quality.DenoiseRequest], list[tuple[int, ...]]],
+    requests_and_truth: tuple[list[quality.DenoiseRequest], list[tuple[int, ...]]],
 ) -> None:
     """Its four steps show what the prompts say, nearly always."""
     make, spec = quality.ours("turbo")
     few = {"num_inference_steps": spec.sampling.num_inference_steps, "guidance_scale": 1.0}
-    found = [make(replace(request, **few)) for request in asked[0]]
-    assert quality.accuracy(found, asked[1]) >= 0.85
+    clips = [make(replace(request, **few)) for request in requests_and_truth[0]]
+    assert quality.accuracy(clips, requests_and_truth[1]) >= 0.85
 
 
 def test_a_job_chooses_its_profile(worker: Worker) -> None:
     """The answer names the weights that ran, their steps, and what each technique chose."""
     job = {"prompt": "a red ball", "size": "64*64", "num_frames": 17, "profile": "turbo"}
-    made = make_take(worker, worker.answered_jobs(), "turbo", job, Control())
-    assert (made.model, made.profile) == ("tiny-turbo", "turbo")
-    assert made.plan["num_inference_steps"] == 4
-    assert set(made.tuning) == set(profiles.PROFILES["turbo"].techniques)
+    result = make_take(worker, worker.answered_jobs(), "turbo", job, Control())
+    assert (result.model, result.profile) == ("tiny-turbo", "turbo")
+    assert result.plan["num_inference_steps"] == 4
+    assert set(result.tuning) == set(profiles.PROFILES["turbo"].techniques)
     again = make_take(
         worker, worker.answered_jobs(), "exact", {**job, "profile": "exact"}, Control()
     )

@@ -21,7 +21,7 @@ from onetake.models.spec import DenoiseRequest
 from onetake.runtime.settings import Settings
 from tests.support.frames import psnr
 
-ASKED = DenoiseRequest(
+REQUEST = DenoiseRequest(
     prompt="a red bottle on a white background, camera slowly zooming in",
     negative_prompt="blue",
     width=128,
@@ -34,62 +34,65 @@ ASKED = DenoiseRequest(
 )
 
 
-def made(model: WanModel, asked: DenoiseRequest) -> np.ndarray:
+def frames_of(model: WanModel, request: DenoiseRequest) -> np.ndarray:
     """All frames of one segment."""
-    return np.concatenate(list(model.decode(model.denoise(asked, lambda _step: None))))
+    return np.concatenate(list(model.decode(model.denoise(request, lambda _step: None))))
 
 
 def stock_frames(model: WanModel, pipeline_class: type, **extra: object) -> np.ndarray:
-    """What diffusers' own pipeline makes of ``ASKED`` with the same weights, as uint8."""
+    """What diffusers' own pipeline makes of ``REQUEST`` with the same weights, as uint8."""
     components = dict(model.pipeline.components)
     components["scheduler"] = UniPCMultistepScheduler.from_config(
-        components["scheduler"].config, flow_shift=ASKED.flow_shift
+        components["scheduler"].config, flow_shift=REQUEST.flow_shift
     )
     pipeline = pipeline_class(**components, expand_timesteps=True)
     pipeline.set_progress_bar_config(disable=True)
     frames = pipeline(
-        prompt=ASKED.prompt, negative_prompt=ASKED.negative_prompt, width=ASKED.width,
-        height=ASKED.height, num_frames=ASKED.num_frames, guidance_scale=ASKED.guidance_scale,
-        num_inference_steps=ASKED.num_inference_steps, max_sequence_length=64,
-        generator=torch.Generator().manual_seed(ASKED.seed), output_type="np", **extra,
+        prompt=REQUEST.prompt, negative_prompt=REQUEST.negative_prompt, width=REQUEST.width,
+        height=REQUEST.height, num_frames=REQUEST.num_frames, guidance_scale=REQUEST.guidance_scale,
+        num_inference_steps=REQUEST.num_inference_steps, max_sequence_length=64,
+        generator=torch.Generator().manual_seed(REQUEST.seed), output_type="np", **extra,
     ).frames[0]  # fmt: skip
     return (frames * 255).round().astype(np.uint8)
 
 
 def test_text_to_video_is_the_stock_s(tiny: WanModel) -> None:
     """The streamed frames equal those of WanPipeline."""
-    assert psnr(made(tiny, ASKED), stock_frames(tiny, WanPipeline)) > 50
+    assert psnr(frames_of(tiny, REQUEST), stock_frames(tiny, WanPipeline)) > 50
 
 
 def test_image_to_video_is_the_stock_s(tiny: WanModel, picture: Image.Image) -> None:
     """A context of one frame equals WanImageToVideoPipeline's image."""
-    small = picture.resize((ASKED.width, ASKED.height))
-    asked = DenoiseRequest(**{**vars(ASKED), "context": np.array(small)[None]})
-    assert psnr(made(tiny, asked), stock_frames(tiny, WanImageToVideoPipeline, image=small)) > 50
+    small = picture.resize((REQUEST.width, REQUEST.height))
+    request = DenoiseRequest(**{**vars(REQUEST), "context": np.array(small)[None]})
+    assert (
+        psnr(frames_of(tiny, request), stock_frames(tiny, WanImageToVideoPipeline, image=small))
+        > 50
+    )
 
 
 def test_latents_are_decoded_one_at_a_time(tiny: WanModel) -> None:
     """One frame for the first latent, four for each after it."""
-    latents = tiny.denoise(ASKED, lambda _step: None)
+    latents = tiny.denoise(REQUEST, lambda _step: None)
     assert [len(batch) for batch in tiny.decode(latents)] == [1, 4, 4, 4, 4]
 
 
 def test_a_leaner_placement_gives_nearly_the_same() -> None:
     """Tiles of the decoder are blended where they meet, and there is one leaner way on a CPU."""
     model = load(MODELS["tiny"], Settings())
-    whole = made(model, ASKED)
+    whole = frames_of(model, REQUEST)
     assert model.lean()
     assert model.placement == "cpu, tiled decode"
-    assert psnr(made(model, ASKED), whole) > 29
+    assert psnr(frames_of(model, REQUEST), whole) > 29
     assert not model.lean()
 
 
 @pytest.mark.parametrize("count", [1, 5, 9])
 def test_the_context_is_kept(count: int, tiny: WanModel) -> None:
     """Context latents come out of denoising exactly as they went in."""
-    context = made(tiny, ASKED)[:count]
-    asked = DenoiseRequest(**{**vars(ASKED), "context": context, "seed": 5})
-    latents = tiny.denoise(asked, lambda _step: None)
+    context = frames_of(tiny, REQUEST)[:count]
+    request = DenoiseRequest(**{**vars(REQUEST), "context": context, "seed": 5})
+    latents = tiny.denoise(request, lambda _step: None)
     vae = tiny.pipeline.vae
     pixels = torch.from_numpy(context).permute(3, 0, 1, 2)[None].to(vae.dtype) / 255 * 2 - 1
     with torch.no_grad():
@@ -103,9 +106,9 @@ def test_the_context_is_kept(count: int, tiny: WanModel) -> None:
 
 def test_noise_on_the_context_is_faint_and_the_seed_s(tiny: WanModel) -> None:
     """The pinned latents differ by so many deviations, the same for the same seed."""
-    context = made(tiny, ASKED)[:5]
+    context = frames_of(tiny, REQUEST)[:5]
     clean, noisy, again = (
-        tiny.denoise(replace(ASKED, context=context, context_noise=noise), lambda _step: None)
+        tiny.denoise(replace(REQUEST, context=context, context_noise=noise), lambda _step: None)
         for noise in (0.0, 0.05, 0.05)
     )
     assert float((noisy - clean)[:, :, :2].std()) == pytest.approx(0.05, rel=0.1)
@@ -115,7 +118,7 @@ def test_noise_on_the_context_is_faint_and_the_seed_s(tiny: WanModel) -> None:
 def test_steps_are_reported_in_order(tiny: WanModel) -> None:
     """Each denoising step is told once."""
     steps: list[int] = []
-    tiny.denoise(ASKED, steps.append)
+    tiny.denoise(REQUEST, steps.append)
     assert steps == [0, 1, 2]
 
 
@@ -126,15 +129,15 @@ def test_a_step_can_stop_the_segment(tiny: WanModel) -> None:
         if step == 1:
             raise KeyboardInterrupt
 
-    before = made(tiny, ASKED)
+    before = frames_of(tiny, REQUEST)
     with pytest.raises(KeyboardInterrupt):
-        tiny.denoise(ASKED, stop)
-    assert np.array_equal(made(tiny, ASKED), before)
+        tiny.denoise(REQUEST, stop)
+    assert np.array_equal(frames_of(tiny, REQUEST), before)
 
 
 def test_a_decoder_left_half_way_is_clean(tiny: WanModel) -> None:
     """A stream that is dropped leaves nothing in the causal cache for the next."""
-    latents = tiny.denoise(ASKED, lambda _step: None)
+    latents = tiny.denoise(REQUEST, lambda _step: None)
     whole = np.concatenate(list(tiny.decode(latents)))
     half = tiny.decode(latents)
     next(half)
@@ -158,8 +161,8 @@ def wan21(tiny: WanModel) -> WanModel:
 
 def test_wan_2_1_runs_the_same_way(wan21: WanModel) -> None:
     """The older VAE, without patches, decodes latent by latent as the stock does it whole."""
-    latents = wan21.denoise(ASKED, lambda _step: None)
-    assert latents.shape == (1, 16, 5, ASKED.height // 8, ASKED.width // 8)
+    latents = wan21.denoise(REQUEST, lambda _step: None)
+    assert latents.shape == (1, 16, 5, REQUEST.height // 8, REQUEST.width // 8)
     batches = list(wan21.decode(latents))
     assert [len(batch) for batch in batches] == [1, 4, 4, 4, 4]
     vae = wan21.pipeline.vae

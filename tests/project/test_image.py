@@ -56,10 +56,10 @@ def locked(*names: str) -> dict[str, str]:
 def test_the_linter_finds_nothing() -> None:
     """Hadolint is content with the Dockerfile."""
     hadolint = Path(sys.executable).with_name("hadolint")
-    found = subprocess.run(
+    linted = subprocess.run(
         [hadolint, ROOT / "Dockerfile"], check=False, capture_output=True, text=True
     )
-    assert (found.stdout, found.returncode) == ("", 0)
+    assert (linted.stdout, linted.returncode) == ("", 0)
 
 
 def test_older_builders_can_read_it() -> None:
@@ -115,13 +115,13 @@ def test_both_targets_have_one_torch() -> None:
 
 def test_the_hub_asks_for_settings() -> None:
     """Every input is a setting, with its meaning, its type and its default."""
-    for key, asked in INPUTS.items():
+    for key, declared in INPUTS.items():
         field = SETTINGS[key]
         kinds = {field.annotation} | set(getattr(field.annotation, "__args__", ()))
-        assert asked["description"] == field.description
-        assert asked["type"] in {TYPES.get(kind, "string") for kind in kinds}, key
+        assert declared["description"] == field.description
+        assert declared["type"] in {TYPES.get(kind, "string") for kind in kinds}, key
         default = str(field.default) if isinstance(field.default, Path) else field.default
-        assert (asked.get("default") or None) == (default or None), key
+        assert (declared.get("default") or None) == (default or None), key
     models = [option["value"] for option in INPUTS["ONETAKE_MODEL"]["options"]]
     assert models == ["", *MODELS]
 

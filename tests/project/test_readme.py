@@ -21,7 +21,7 @@ def test_the_tables_are_the_code_s() -> None:
     """`make docs` would change nothing."""
     texts = [page.read_text() for page in PAGES]
     assert [with_tables(text) for text in texts] == texts
-    assert {found[1] for text in texts for found in BLOCK.findall(text)} == {
+    assert {match[1] for text in texts for match in BLOCK.findall(text)} == {
         "chaining", "chaining_4", "faults", "fields", "invisible", "loaders", "models", "profiles",
         "quality", "safety", "settings", "speed",
     }  # fmt: skip

@@ -78,8 +78,8 @@ class _Answer(BaseHTTPRequestHandler):
         elif path == f"/api/models/{hub.repo_id}/revision/{hub.revision}":
             about = {"id": hub.repo_id, "sha": hub.revision, "siblings": hub.files()}
             self._json(about | {"private": False, "tags": [], "downloads": 0})
-        elif found := re.fullmatch(f"/{hub.repo_id}/resolve/{hub.revision}/(.+)", path):
-            self._file(found[1])
+        elif match := re.fullmatch(f"/{hub.repo_id}/resolve/{hub.revision}/(.+)", path):
+            self._file(match[1])
         else:
             self._json({"error": "not found"}, 404)
 
@@ -99,8 +99,8 @@ class _Answer(BaseHTTPRequestHandler):
         if name == hub.altered:
             body = body[:-1] + bytes([body[-1] ^ 1])
         begin = 0
-        if asked := re.match(r"bytes=(\d+)-", self.headers.get("Range", "")):
-            begin = int(asked[1])
+        if match := re.match(r"bytes=(\d+)-", self.headers.get("Range", "")):
+            begin = int(match[1])
         etag = sha256 if len(body) > _LARGE else sha256[:40]
         self.send_response(206 if begin else 200)
         for key, value in {

@@ -22,14 +22,14 @@ def frames_of(source: str | bytes) -> np.ndarray:
 
 
 def reply_to(
-    worker: Worker, asked: object, control: Control | None = None, job_id: str = "job"
+    worker: Worker, request: object, control: Control | None = None, job_id: str = "job"
 ) -> dict[str, Any]:
     """What RunPod would be answered."""
-    return answer(worker, {"id": job_id, "input": asked}, control or Control())
+    return answer(worker, {"id": job_id, "input": request}, control or Control())
 
 
-def answered(worker: Worker, asked: dict[str, Any], job_id: str = "job") -> dict[str, Any]:
+def answered(worker: Worker, request: dict[str, Any], job_id: str = "job") -> dict[str, Any]:
     """The result of a job that must succeed."""
-    reply = reply_to(worker, asked, job_id=job_id)
+    reply = reply_to(worker, request, job_id=job_id)
     assert "error" not in reply, reply
     return reply

@@ -57,13 +57,13 @@ class Counter:
         """No card."""
 
 
-def chained(asked: dict[str, Any], first_frame: np.ndarray | None = None) -> tuple[Any, ...]:
+def chained(job: dict[str, Any], first_frame: np.ndarray | None = None) -> tuple[Any, ...]:
     """The plan, the numbers of the generated frames, the model, and the progress told."""
-    plan, model, told = planned({"retries": 0, **asked}, TINY), Counter(), []
+    plan, model, updates = planned({"retries": 0, **job}, TINY), Counter(), []
     frames = Chain(
-        model, plan, Stopwatch(), Control(told.append), ChainInputs(first_frame)
+        model, plan, Stopwatch(), Control(updates.append), ChainInputs(first_frame)
     ).frames()
-    return plan, np.concatenate(list(frames))[:, 0, 0, 0].tolist(), model, told
+    return plan, np.concatenate(list(frames))[:, 0, 0, 0].tolist(), model, updates
 
 
 @pytest.mark.parametrize("overlap", [1, 5, 9, 17])
@@ -120,8 +120,8 @@ def test_two_shots_are_not_blended() -> None:
 
 def test_progress_names_segment_and_step() -> None:
     """Segments and steps count from 1."""
-    plan, _, _, told = chained({"duration": 3, "num_inference_steps": 4})
-    steps = [(p.segment, p.segments, p.step, p.steps) for p in told if p.stage == "denoise"]
+    plan, _, _, updates = chained({"duration": 3, "num_inference_steps": 4})
+    steps = [(p.segment, p.segments, p.step, p.steps) for p in updates if p.stage == "denoise"]
     assert steps == [(n, 2, 1, 4) for n in (1, 2)]
     assert len(plan.segments) == 2
 

@@ -26,17 +26,17 @@ def test_every_rate_gives_the_planned_count(fps: float, duration: float) -> None
     """Frame i of the take shows the moment i / fps, and there are as many as planned."""
     plan = planned({"fps": fps, "duration": duration}, TINY)
     frames = batches(numbered(plan.generated_frames))
-    made = np.concatenate(list(finished(iter(frames), plan)))[:, 0, 0, 0]
+    delivered = np.concatenate(list(finished(iter(frames), plan)))[:, 0, 0, 0]
     meant = [index * 16 / plan.fps for index in range(plan.num_frames)]
-    assert len(made) == plan.num_frames
-    assert np.abs(made - np.array(meant, float)).max() <= 0.5
+    assert len(delivered) == plan.num_frames
+    assert np.abs(delivered - np.array(meant, float)).max() <= 0.5
 
 
 def test_a_divisor_of_the_rate_picks_frames() -> None:
     """16 to 8 fps is every second frame, bit for bit."""
     plan = planned({"fps": 8, "duration": 2}, TINY)
-    made = np.concatenate(list(finished(iter(batches(numbered(plan.generated_frames))), plan)))
-    assert made[:, 0, 0, 0].tolist() == list(range(0, 32, 2))
+    delivered = np.concatenate(list(finished(iter(batches(numbered(plan.generated_frames))), plan)))
+    assert delivered[:, 0, 0, 0].tolist() == list(range(0, 32, 2))
 
 
 def test_a_plan_that_needs_nothing_changes_nothing() -> None:

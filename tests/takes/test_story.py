@@ -56,10 +56,10 @@ def test_the_cost_is_the_time_at_the_price(worker: Worker) -> None:
 
 def test_the_same_request_gives_the_same_frames(worker: Worker) -> None:
     """Same seed, same frames, over a seam too; another seed, others."""
-    asked = {**QUICK, "duration": 3}
-    first, again = (frames_of(answered(worker, asked)["video_url"]) for _ in range(2))
+    request = {**QUICK, "duration": 3}
+    first, again = (frames_of(answered(worker, request)["video_url"]) for _ in range(2))
     assert np.array_equal(first, again)
-    other = frames_of(answered(worker, {**asked, "seed": 4})["video_url"])
+    other = frames_of(answered(worker, {**request, "seed": 4})["video_url"])
     assert not np.array_equal(first, other)
 
 
@@ -103,17 +103,17 @@ def test_the_prompt_s_colour_is_in_the_frames(worker: Worker, colour: str, chann
 @pytest.mark.parametrize(("size", "fps"), [("128*128", 16), ("200*150", 30)])
 def test_a_clip_goes_on(worker: Worker, size: str, fps: int) -> None:
     """Its frames come first, then as many new ones as were asked, which begin where it ends."""
-    asked = {"prompt": "a red ball on a white background, the ball moves right", "seed": 5}
-    clip = answered(worker, {**asked, "duration": 1, "size": size, "fps": fps})["video_url"]
+    request = {"prompt": "a red ball on a white background, the ball moves right", "seed": 5}
+    clip = answered(worker, {**request, "duration": 1, "size": size, "fps": fps})["video_url"]
     sent = base64.b64encode(Path(unquote(urlsplit(clip).path)).read_bytes()).decode()
-    answer = answered(worker, {**asked, "video": sent, "duration": 0.5})
-    given, frames = frames_of(clip), frames_of(answer["video_url"])
+    answer = answered(worker, {**request, "video": sent, "duration": 0.5})
+    before, frames = frames_of(clip), frames_of(answer["video_url"])
     assert (len(frames), answer["fps"], answer["width"]) == (fps * 3 // 2, fps, int(size[:3]))
     assert answer["seams"][0]["at_frame"] == fps
-    assert min(psnr(*pair) for pair in zip(frames, given, strict=False)) > 30
+    assert min(psnr(*pair) for pair in zip(frames, before, strict=False)) > 30
     steps = np.abs(np.diff(frames.astype(int), axis=0)).mean((1, 2, 3))
     assert steps[fps - 1] < 3 * np.median(steps) + 1  # of the same picture
-    assert psnr(frames[fps], given[-1]) < 45  # and not a frame once more
+    assert psnr(frames[fps], before[-1]) < 45  # and not a frame once more
 
 
 @pytest.mark.parametrize("with_image", [False, True])
@@ -123,13 +123,13 @@ def test_a_take_ends_on_the_given_picture(
     with_image: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     """The last frame is the picture, which the model drew before, from text or from an image."""
-    asked = {"prompt": "a red ball on a white background", "duration": 1, "size": "128*128"}
-    drawn = frames_of(answered(worker, {**asked, "seed": 5})["video_url"])
+    request = {"prompt": "a red ball on a white background", "duration": 1, "size": "128*128"}
+    drawn = frames_of(answered(worker, {**request, "seed": 5})["video_url"])
     first, last = (
         base64.b64encode(encoded(Image.fromarray(frame))).decode() for frame in drawn[[0, -1]]
     )
-    given = {"last_image": last, **({"image": first} if with_image else {})}
-    answer = answered(worker, {**asked, **given, "duration": 2, "seed": 8})
+    pictures = {"last_image": last, **({"image": first} if with_image else {})}
+    answer = answered(worker, {**request, **pictures, "duration": 2, "seed": 8})
     frames = frames_of(answer["video_url"])
     assert len(frames) == 32
     assert psnr(frames[-1], drawn[-1]) > 22
@@ -138,9 +138,11 @@ def test_a_take_ends_on_the_given_picture(
 
 def test_a_loop_ends_where_it_began(worker: Worker) -> None:
     """Its last frame is followed by its first, which is not shown twice."""
-    asked = {"prompt": "a red ball on a white background", "size": "128*128"}
+    request = {"prompt": "a red ball on a white background", "size": "128*128"}
     looped, open_ended = (
-        frames_of(answered(worker, {**asked, "duration": 3, "seed": 5, "loop": loop})["video_url"])
+        frames_of(
+            answered(worker, {**request, "duration": 3, "seed": 5, "loop": loop})["video_url"]
+        )
         for loop in (True, False)
     )
     assert len(looped) == len(open_ended) == 48
@@ -155,8 +157,8 @@ def test_a_storyboard_is_shot_by_shot(worker: Worker) -> None:
         {"prompt": "a red box, camera zooms in", "duration": 1},
         {"prompt": "a blue box", "duration": 1, "transition": "cut"},
     ]
-    asked = {"prompt": "white background", "segments": shots, "seed": 5, "size": "128*128"}
-    answer = answered(worker, asked)
+    request = {"prompt": "white background", "segments": shots, "seed": 5, "size": "128*128"}
+    answer = answered(worker, request)
     assert (answer["num_frames"], answer["duration"]) == (48, 3.0)
     assert [(s["at_frame"], s["overlap_frames"]) for s in answer["seams"]] == [(16, 9), (32, 0)]
     assert [s["figures"] is None for s in answer["seams"]] == [False, True]
@@ -230,11 +232,11 @@ def test_the_embedded_model_is_excused_only_when_nobody_chose_it(worker: Worker)
 
 def test_progress_goes_forward(worker: Worker) -> None:
     """Every step of every segment is told in order."""
-    told: list[Progress] = []
-    reply_to(worker, {**QUICK, "duration": 4}, Control(told.append))
-    steps = [(p.segment, p.step) for p in told if p.stage == "denoise"]
+    updates: list[Progress] = []
+    reply_to(worker, {**QUICK, "duration": 4}, Control(updates.append))
+    steps = [(p.segment, p.step) for p in updates if p.stage == "denoise"]
     assert steps == [(s, i) for s in (1, 2, 3) for i in (1, 2)]
-    fractions = [p.fraction for p in told]
+    fractions = [p.fraction for p in updates]
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1)
 
@@ -265,17 +267,17 @@ def test_a_worker_without_a_working_encoder_is_unfit(
 
 def test_a_stopped_job_ends_within_two_steps(worker: Worker) -> None:
     """No step but the one in progress is made after the stop, and nothing is stored."""
-    made: list[int] = []
+    steps: list[int] = []
 
     def stop_at_three(progress: Progress) -> None:
-        made.append(progress.step)
+        steps.append(progress.step)
         if progress.step == 3:
             control.stop()
 
     control = Control(stop_at_three)
     reply = reply_to(worker, {**QUICK, "num_inference_steps": 9, "duration": 4}, control)
     assert reply["error"].startswith("cancelled: the job was stopped ")
-    assert made == [1, 2, 3]
+    assert steps == [1, 2, 3]
     assert not worker.settings.output_dir.exists()
 
 
@@ -297,8 +299,8 @@ def test_segments_outlive_a_job_that_is_handed_back(
 
 def test_the_execution_timeout_says_how_far_it_got(worker: Worker) -> None:
     """The job ends with a figure, a stage and what to do."""
-    asked = {**QUICK, "num_inference_steps": 100, "duration": 60}
-    error = reply_to(worker, asked, Control(timeout=0.5))["error"]
+    request = {**QUICK, "num_inference_steps": 100, "duration": 60}
+    error = reply_to(worker, request, Control(timeout=0.5))["error"]
     assert error.startswith("timeout: the job was ended after 0.5 s, ")
     assert "% done, in denoise of segment 1 of " in error
     assert error.endswith("; ask for a shorter take or fewer steps")
@@ -388,11 +390,11 @@ class FailingLate(Failing):
 )
 def test_a_failed_segment_keeps_those_before(fault: Exception, code: str, worker: Worker) -> None:
     """The answer holds their take and the error; the same request goes on from there."""
-    asked = {**QUICK, "duration": 4}
-    whole = frames_of(answered(worker, asked, "whole")["video_url"])
+    request = {**QUICK, "duration": 4}
+    whole = frames_of(answered(worker, request, "whole")["video_url"])
     model = worker._model
     worker._model = FailingLate(model, fault)
-    cut = reply_to(worker, asked, job_id="cut")
+    cut = reply_to(worker, request, job_id="cut")
     assert cut["error"].startswith(f"{code}: segment 3 of 3 failed")
     assert cut["error"].endswith("the same fields with resume cut go on from there")
     assert "secret" not in str(cut)
@@ -402,10 +404,10 @@ def test_a_failed_segment_keeps_those_before(fault: Exception, code: str, worker
     assert [seam["at_frame"] for seam in cut["seams"]] == [29]
     assert psnr(frames[:40], whole[:40]) > 35
     worker._model.denoised = 2
-    again = reply_to(worker, {**asked, "resume": "cut"}, job_id="again")
+    again = reply_to(worker, {**request, "resume": "cut"}, job_id="again")
     assert again["error"] == cut["error"]
     worker._model = FailingLate(model, fault)
-    resumed = answered(worker, {**asked, "resume": "cut"}, "anew")
+    resumed = answered(worker, {**request, "resume": "cut"}, "anew")
     assert worker._model.denoised == 1
     assert psnr(frames_of(resumed["video_url"]), whole) > 35
     assert not worker.settings.kept.exists()
@@ -413,11 +415,11 @@ def test_a_failed_segment_keeps_those_before(fault: Exception, code: str, worker
 
 def test_only_what_failed_can_be_resumed(worker: Worker) -> None:
     """An id of nothing, of another request, or that is a path is refused in one line."""
-    asked = {**QUICK, "duration": 4}
+    request = {**QUICK, "duration": 4}
     worker._model = FailingLate(worker._model, RuntimeError())
-    assert "video_url" in reply_to(worker, asked, job_id="cut")
+    assert "video_url" in reply_to(worker, request, job_id="cut")
     said = {
-        resume: reply_to(worker, {**asked, **other, "resume": resume})["error"]
+        resume: reply_to(worker, {**request, **other, "resume": resume})["error"]
         for resume, other in (("cut", {"seed": 4}), ("none", {}), ("../cut", {}))
     }
     assert said == {
@@ -431,14 +433,14 @@ def test_only_what_failed_can_be_resumed(worker: Worker) -> None:
 def test_a_bad_seam_is_made_again(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """When a gate refuses a segment it is tried once more, and the answer says so and its price."""
     monkeypatch.setattr(gate, "_BAD", 0.0)
-    told: list[Progress] = []
-    asked = {**QUICK, "duration": 4, "retries": 1}
-    reply = reply_to(worker, asked, Control(told.append))
+    updates: list[Progress] = []
+    request = {**QUICK, "duration": 4, "retries": 1}
+    reply = reply_to(worker, request, Control(updates.append))
     tries = [seam["tries"] for seam in reply["seams"]]
     assert tries == [2, 2]
     assert any(note.startswith("segment 2 was made 2 times") for note in reply["notes"])
     assert reply["plan"]["estimate"]["most_dollars"] > reply["plan"]["estimate"]["dollars"]
-    shares = [progress.fraction for progress in told]
+    shares = [progress.fraction for progress in updates]
     assert shares == sorted(shares)
 
 

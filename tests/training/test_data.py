@@ -40,9 +40,9 @@ def test_late_clips_rest_anywhere_near_the_edge() -> None:
     ends = {}
     for share in (0.0, 1.0):
         rng = random.Random(2)  # noqa: S311 - as above
-        made = make_clips(scenes, 120, 128, 128, rng, late_share=share)
-        reach = made.state[:, -1, X] / (0.5 - 0.85 * made.state[:, -1, SCALE])
-        ends[share] = reach[made.state[:, 0, X] < 0.6 * made.state[:, -1, X]]
+        clips = make_clips(scenes, 120, 128, 128, rng, late_share=share)
+        reach = clips.state[:, -1, X] / (0.5 - 0.85 * clips.state[:, -1, SCALE])
+        ends[share] = reach[clips.state[:, 0, X] < 0.6 * clips.state[:, -1, X]]
     assert ends[0.0].min() > 0.99
     assert ends[1.0].min() > 0.7
     assert 0.8 < ends[1.0].median() < 0.95
