@@ -12,7 +12,9 @@ from onetake.jobs import tables
 from onetake.media import fetch
 from onetake.models import acceleration
 from onetake.models.catalogue import MODELS
+from onetake.models.families import quantiser_of, stock_loader_of
 from onetake.runtime.cancellation import Control
+from onetake.runtime.errors import SettingsError
 from onetake.runtime.profiles import PROFILES, Profile
 from onetake.runtime.settings import Settings
 from onetake.takes import steps
@@ -74,6 +76,16 @@ def test_what_a_toy_adds_is_asked_planned_and_described(grown: Worker) -> None:
     }
     half, whole = (planned[name].estimate for name in ("halved", "exact"))
     assert half.seconds < whole.seconds
+
+
+def test_what_a_family_does_not_offer_is_refused(grown: Worker) -> None:
+    """The toy family has no 8-bit form and no rival, and the commands that need one say so."""
+    model = grown.settings.model
+    for hook, lacking in ((quantiser_of, "8-bit form"), (stock_loader_of, "stock form")):
+        with pytest.raises(SettingsError) as raised:
+            hook(MODELS[str(model)])
+        sentence = f"invalid_settings: model: toy has no {lacking}; name another model"
+        assert str(raised.value) == sentence
 
 
 def test_without_the_toys_nothing_of_them_is_there() -> None:

@@ -70,5 +70,5 @@ def stock_loader_of(spec: ModelSpec) -> LoadStock:
 
 def _hook(spec: ModelSpec, name: str, what: str) -> str:
     if not name:
-        raise SettingsError("MODEL", f"{spec.name} has no {what}; name another model")
+        raise SettingsError("model", f"{spec.name} has no {what}; name another model")
     return name
